@@ -1,0 +1,1 @@
+"""The ground floor: what TCP events are, where they come from, and what can be folded out of them."""
