@@ -9,6 +9,7 @@ all read it, and none of it knows which side is local: both peers obey the same 
 Numbers and machine names are the kernel's (include/net/tcp_states.h), so that a probe's byte is a state without a map.
 """
 
+# ruff: noqa: E501 (a row of the table is a line)
 from __future__ import annotations
 
 from enum import IntEnum
