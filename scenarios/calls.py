@@ -1,0 +1,264 @@
+"""The system calls of the stories, one Python function each, and not one system call more.
+
+Python's own socket objects are kinder than a story can bear: `accept` is followed by a getsockname, a time-out turns
+every recv into poll and recv. Here a socket is what it is to the kernel, a file descriptor, and every function makes
+just the call it is named after (through the C library) or raises OSError with the kernel's errno. Each call is noted
+with its arguments, its result and the moments of entry and return on CLOCK_MONOTONIC, the clock of the probes, so that
+a play can report what its actors did even where no probe may look.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno as errno_names
+import os
+import select
+import struct
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+AF_INET: Final = 2
+SOCK_STREAM: Final = 1
+SOCK_NONBLOCK: Final = 0o4000
+SOCK_CLOEXEC: Final = 0o2000000
+SHUT_RD, SHUT_WR, SHUT_RDWR = 0, 1, 2
+EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD = 1, 2, 3
+EPOLLIN: Final = 0x001
+EPOLLOUT: Final = 0x004
+EPOLLERR: Final = 0x008
+EPOLLHUP: Final = 0x010
+EPOLLRDHUP: Final = 0x2000
+EPOLLET: Final = 1 << 31
+"""Values of include/uapi and of most architectures; written out for scripts are also read where there is no epoll."""
+
+EPOLL_FLAGS: Final = (
+    (EPOLLIN, "EPOLLIN"),
+    (EPOLLOUT, "EPOLLOUT"),
+    (EPOLLERR, "EPOLLERR"),
+    (EPOLLHUP, "EPOLLHUP"),
+    (EPOLLRDHUP, "EPOLLRDHUP"),
+    (EPOLLET, "EPOLLET"),
+)
+_CTL_NAMES: Final = {EPOLL_CTL_ADD: "EPOLL_CTL_ADD", EPOLL_CTL_DEL: "EPOLL_CTL_DEL", EPOLL_CTL_MOD: "EPOLL_CTL_MOD"}
+_SHUT_NAMES: Final = {SHUT_RD: "SHUT_RD", SHUT_WR: "SHUT_WR", SHUT_RDWR: "SHUT_RDWR"}
+
+Address = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class Call:
+    """One system call as its caller saw it."""
+
+    name: str
+    args: str
+    """Arguments in C's words, as strace shows them."""
+    fd: int
+    """The descriptor it was about, -1 when it made a new one."""
+    enter_ns: int
+    """CLOCK_MONOTONIC before the call."""
+    exit_ns: int
+    """CLOCK_MONOTONIC after it."""
+    result: int
+    """Return value; -1 when it failed."""
+    errno: int
+    """0 when it did not fail."""
+    note: str = ""
+    """What the call handed back, in words (the ready list of epoll_wait, the first bytes of a recv)."""
+
+    def __str__(self) -> str:
+        end = f"{self.result}"
+        if self.errno:
+            end += f" {errno_names.errorcode.get(self.errno, self.errno)}"
+        return f"{self.name}({self.args}) = {end}{f' {self.note}' if self.note else ''}"
+
+
+on_call: Callable[[Call], None] = lambda call: None  # noqa: E731 - replaced by the actor's reporter
+on_sleep: Callable[[str, int], None] = lambda name, enter_ns: None  # noqa: E731 - told before a call that may sleep
+
+_polls: dict[int, Any] = {}
+_libc: ctypes.CDLL | None = None
+
+
+def _c() -> ctypes.CDLL:
+    """The C library, loaded at the first call so that scripts can be imported on any system."""
+    global _libc
+    if _libc is None:
+        if not sys.platform.startswith("linux"):
+            raise OSError(errno_names.ENOSYS, "scenarios act on Linux only; recordings of them replay anywhere")
+        _libc = ctypes.CDLL(None, use_errno=True)
+        for name in ("send", "recv"):
+            getattr(_libc, name).restype = ctypes.c_ssize_t
+    return _libc
+
+
+def _make(name: str, args: str, fd: int, call: Callable[[], int], note: Callable[[int], str] | None = None) -> int:
+    """Make one call, note it, raise OSError for -1."""
+    enter = time.monotonic_ns()
+    result = call()
+    leave = time.monotonic_ns()
+    error = ctypes.get_errno() if result < 0 else 0
+    on_call(Call(name, args, fd, enter, leave, result, error, note(result) if note and result >= 0 else ""))
+    if result < 0:
+        raise OSError(error, os.strerror(error))
+    return result
+
+
+def _inet(address: Address) -> bytes:
+    """struct sockaddr_in."""
+    host, port = address
+    return struct.pack("=H", AF_INET) + struct.pack("!H", port) + bytes(map(int, host.split("."))) + bytes(8)
+
+
+def flag_words(flags: int) -> str:
+    """An epoll mask in the kernel's words: `EPOLLIN|EPOLLRDHUP`."""
+    return "|".join(name for bit, name in EPOLL_FLAGS if flags & bit) or "0"
+
+
+def socket(flags: int = 0) -> int:
+    """socket(AF_INET, SOCK_STREAM): a descriptor for an endpoint that is nowhere yet, state CLOSE. Close-on-exec."""
+    words = "AF_INET, SOCK_STREAM" + ("|SOCK_NONBLOCK" if flags & SOCK_NONBLOCK else "")
+    return _make("socket", words, -1, lambda: _c().socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | flags, 0))
+
+
+def bind(fd: int, address: Address) -> None:
+    """bind(2): give the endpoint its local address and port."""
+    raw = _inet(address)
+    _make("bind", f"{fd}, {address[0]}:{address[1]}", fd, lambda: _c().bind(fd, raw, len(raw)))
+
+
+def listen(fd: int, backlog: int) -> None:
+    """listen(2): state LISTEN; the SYN queue and the accept queue come to exist, limited by the backlog."""
+    _make("listen", f"{fd}, {backlog}", fd, lambda: _c().listen(fd, backlog))
+
+
+def accept(fd: int, flags: int = 0) -> int:
+    """accept4(2) without asking for the peer's address: take the first connection out of the accept queue."""
+    on_sleep("accept4", time.monotonic_ns())
+    words = f"{fd}, NULL, NULL, {'SOCK_NONBLOCK' if flags & SOCK_NONBLOCK else '0'}"
+    return _make("accept4", words, fd, lambda: _c().accept4(fd, None, None, SOCK_CLOEXEC | flags))
+
+
+def connect(fd: int, address: Address) -> None:
+    """connect(2): send the SYN; a blocking socket sleeps until the handshake is over or has failed."""
+    raw = _inet(address)
+    on_sleep("connect", time.monotonic_ns())
+    _make("connect", f"{fd}, {address[0]}:{address[1]}", fd, lambda: _c().connect(fd, raw, len(raw)))
+
+
+def send(fd: int, data: bytes, flags: int = 0) -> int:
+    """send(2): copy into the send buffer; returns how many bytes were taken."""
+    on_sleep("send", time.monotonic_ns())
+    # No MSG_NOSIGNAL: Python ignores SIGPIPE, so a broken pipe comes back as EPIPE.
+    return _make("send", f"{fd}, {_short(data)}, {len(data)}", fd, lambda: _c().send(fd, data, len(data), flags))
+
+
+def recv(fd: int, size: int, flags: int = 0) -> bytes:
+    """recv(2): take bytes out of the receive buffer; empty bytes mean that the peer's FIN has been reached."""
+    buffer = ctypes.create_string_buffer(size)
+    on_sleep("recv", time.monotonic_ns())
+    count = _make(
+        "recv",
+        f"{fd}, {size}",
+        fd,
+        lambda: _c().recv(fd, buffer, size, flags),
+        lambda n: _short(buffer.raw[:n]) if n else "end of file",
+    )
+    return buffer.raw[:count]
+
+
+def shutdown(fd: int, how: int) -> None:
+    """shutdown(2): close one direction of the connection (SHUT_WR sends FIN) and keep the descriptor."""
+    _make("shutdown", f"{fd}, {_SHUT_NAMES[how]}", fd, lambda: _c().shutdown(fd, how))
+
+
+def setsockopt(fd: int, level: int, option: int, value: int | bytes) -> None:
+    """setsockopt(2) with an int or raw bytes."""
+    raw = value if isinstance(value, bytes) else struct.pack("=i", value)
+    words = f"{fd}, {level}, {option}, {value!r}"
+    _make("setsockopt", words, fd, lambda: _c().setsockopt(fd, level, option, raw, len(raw)))
+
+
+def getsockopt(fd: int, level: int, option: int) -> int:
+    """getsockopt(2) of an int option, SO_ERROR for one."""
+    value, size = ctypes.c_int(), ctypes.c_uint(4)
+
+    def note(_: int) -> str:
+        return f"[{value.value}]"
+
+    call = lambda: _c().getsockopt(fd, level, option, ctypes.byref(value), ctypes.byref(size))  # noqa: E731
+    _make("getsockopt", f"{fd}, {level}, {option}", fd, call, note)
+    return value.value
+
+
+def close(fd: int) -> None:
+    """close(2): free the number; the kernel's socket may live on."""
+    poll = _polls.pop(fd, None)
+
+    def call() -> int:
+        if poll is None:
+            return int(_c().close(fd))
+        poll.close()
+        return 0
+
+    _make("close", f"{fd}", fd, call)
+
+
+def epoll_create() -> int:
+    """epoll_create1(2): an empty interest list and an empty ready list."""
+
+    def call() -> int:
+        poll = select.epoll()
+        _polls[poll.fileno()] = poll
+        return poll.fileno()
+
+    return _make("epoll_create1", "EPOLL_CLOEXEC", -1, call)
+
+
+def epoll_ctl(epoll: int, operation: int, fd: int, events: int = 0) -> None:
+    """epoll_ctl(2): change the interest list. `events` is the mask; the kernel adds EPOLLERR and EPOLLHUP itself."""
+    poll = _polls[epoll]
+    act: Callable[[], object] = {
+        EPOLL_CTL_ADD: lambda: poll.register(fd, events),
+        EPOLL_CTL_MOD: lambda: poll.modify(fd, events),
+        EPOLL_CTL_DEL: lambda: poll.unregister(fd),
+    }[operation]
+    _make("epoll_ctl", f"{epoll}, {_CTL_NAMES[operation]}, {fd}, {flag_words(events)}", epoll, lambda: _as_c(act))
+
+
+def epoll_wait(epoll: int, timeout: float | None = None, maxevents: int = 64) -> list[tuple[int, int]]:
+    """epoll_wait(2): sleep until something on the interest list is ready; returns (fd, mask) pairs. Seconds; None:
+    for ever."""
+    poll, ready = _polls[epoll], []
+
+    def call() -> int:
+        ready.extend(poll.poll(timeout, maxevents))
+        return len(ready)
+
+    on_sleep("epoll_wait", time.monotonic_ns())
+    milliseconds = -1 if timeout is None else round(timeout * 1000)
+    _make(
+        "epoll_wait",
+        f"{epoll}, {maxevents}, {milliseconds}",
+        epoll,
+        lambda: _as_c(call),
+        lambda n: "; ".join(f"fd {fd} {flag_words(mask)}" for fd, mask in ready),
+    )
+    return ready
+
+
+def _as_c(call: Callable[[], object]) -> int:
+    """Turn Python's way of failing into C's, so that all calls are noted alike."""
+    try:
+        result = call()
+    except OSError as failure:
+        ctypes.set_errno(failure.errno or errno_names.EIO)
+        return -1
+    return result if isinstance(result, int) else 0
+
+
+def _short(data: bytes, limit: int = 24) -> str:
+    """Bytes as a C-like literal; repr leaves nothing in them that a terminal would obey."""
+    return f'"{repr(data[:limit])[2:-1]}"' + ("..." if len(data) > limit else "")

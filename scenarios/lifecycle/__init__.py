@@ -1,0 +1,1 @@
+"""One connection from its birth to its TIME_WAIT: the scenarios about states."""

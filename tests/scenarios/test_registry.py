@@ -1,0 +1,63 @@
+"""Finding scenarios by name and by file."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from pathlib import Path
+
+import pytest
+
+import scenarios
+from scenarios import registry
+from scenarios.script import Scenario
+
+
+def test_every_built_in_is_found_under_its_name() -> None:
+    for name in registry.names():
+        scenario = registry.find(name)
+        assert scenario.name == name
+        assert scenario.steps
+        assert scenario.title
+        assert scenario.story
+
+
+def test_no_scenario_is_forgotten() -> None:
+    held: set[str] = set()
+    for package in pkgutil.iter_modules(scenarios.__path__, "scenarios."):
+        if package.ispkg:
+            inner = importlib.import_module(package.name)
+            for module in pkgutil.iter_modules(inner.__path__, package.name + "."):
+                values = vars(importlib.import_module(module.name)).values()
+                held |= {value.name for value in values if isinstance(value, Scenario)}
+    assert held == set(registry.names())
+
+
+def test_a_typo_gets_the_nearest_name() -> None:
+    with pytest.raises(registry.NotFound, match="no scenario named 'halfclose': did you mean half-close"):
+        registry.find("halfclose")
+    with pytest.raises(registry.NotFound, match=r"there are: .*half-close"):
+        registry.find("zzzz")
+
+
+def test_a_file_of_ones_own(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from scenarios.script import Scenario\n"
+        "a = Scenario(name='a', title='', topic='', story='', actors=('x',))\n"
+        "b = Scenario(name='b', title='', topic='', story='', actors=('x',))\n"
+    )
+    assert registry.find(str(path)).name == "a"
+    assert registry.find(f"{path}#b").name == "b"
+    with pytest.raises(registry.NotFound, match=r"it holds: a, b"):
+        registry.find(f"{path}#c")
+    with pytest.raises(registry.NotFound, match="no such file"):
+        registry.find(str(tmp_path / "other.py"))
+
+
+def test_a_step_for_nobody_is_refused() -> None:
+    scenario = Scenario(name="s", title="", topic="", story="", actors=("server",))
+    with pytest.raises(ValueError, match="no actor 'sever'"):
+        scenario.step("sever", "acts")
+    with pytest.raises(ValueError, match="1 to 15 bytes"):
+        Scenario(name="s", title="", topic="", story="", actors=("a-name-that-is-too-long",))
