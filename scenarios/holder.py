@@ -107,6 +107,8 @@ class Holder:
             for kill in (os.killpg, os.kill):
                 with contextlib.suppress(ProcessLookupError):
                     kill(pid, signal.SIGKILL)
+        for pid in self._pids.values():
+            os.waitpid(pid, 0)  # whoever waits for this process may rely on theirs being gone
         os._exit(0)
 
     def _answer(self, request: dict[str, Any]) -> None:
