@@ -134,3 +134,15 @@ def shift_text(number: int, rows: Table, by: int) -> Table:
         column = rows[name]
         column[column > 0] += by
     return rows
+
+
+def split(batch: Batch, at: int) -> tuple[Batch, Batch]:
+    """The first ``at`` events and the rest. Rows must follow the heads of their kind, as ``merge`` leaves them."""
+    first, rest = batch.heads[:at], batch.heads[at:].copy()
+    before: dict[int, Table] = {}
+    after: dict[int, Table] = {}
+    for number, rows in batch.tables.items():
+        count = int((first["kind"] == number).sum())
+        before[number], after[number] = rows[:count], rows[count:]
+        rest["row"][rest["kind"] == number] -= count
+    return Batch(first, before, batch.strings), Batch(rest, after, batch.strings)

@@ -1,0 +1,143 @@
+"""A session: sources on one side, the timeline on the other, one path between them.
+
+Live probes, packets, tables, actors and files all hand over batches. A session merges what they bring by time, gives
+every event its socket and connection, appends it to the timeline and, when asked to, to a recording. Replay is
+the same path with a file as its only source: that is why a recording shows what the live run showed.
+
+Sources deliver at their own pace, so a live session holds back the last few milliseconds: an event is only appended
+when no source can still bring an earlier one. ``LAG`` is that time; what comes later still is appended late, never lost.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import numpy as np
+
+from tracer.batch import Batch, BatchBuilder, merge, split
+from tracer.identity import Identities
+from tracer.kinds import Evidence, Source
+from tracer.timeline import Timeline
+
+LAG: Final = 20_000_000
+"""ns that a live session waits for slower sources before it puts events in order."""
+PERIOD: Final = 0.01
+"""Seconds between two drains: 100 Hz, about one in six of which a 15 Hz screen gets to see."""
+
+
+@dataclass(frozen=True)
+class Losses:
+    """What a source wrote and what it had to drop, since its start, in events."""
+
+    written: int = 0
+    lost: int = 0
+
+
+class EventSource(Protocol):
+    """Where events come from."""
+
+    def drain(self) -> Batch:
+        """What has come since the last call, in order; empty when there is nothing. Never blocks."""
+        ...
+
+    def losses(self) -> Losses:
+        """Counts up to now."""
+        ...
+
+    def stop(self) -> None:
+        """Let go of everything; a last ``drain`` may follow and still bring what was under way."""
+        ...
+
+
+class Sink(Protocol):
+    """Where finished events go besides the timeline: a recording, a text printer."""
+
+    def write(self, timeline: Timeline, start: int, stop: int) -> None:
+        """Events start..stop are complete now."""
+        ...
+
+
+class Session:
+    """Carries events from its sources to the timeline, in a thread of its own or step by step."""
+
+    def __init__(
+        self,
+        sources: Sequence[EventSource],
+        timeline: Timeline | None = None,
+        sinks: Sequence[Sink] = (),
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        """``clock`` gives ns since the Unix epoch and is only asked what is too young to be put in order."""
+        self.timeline = Timeline() if timeline is None else timeline
+        self.identities = Identities()
+        self.failure: BaseException | None = None
+        self._sources, self._sinks, self._clock = list(sources), list(sinks), clock
+        self._held = merge([])
+        self._lost_before = 0
+        self._thread: threading.Thread | None = None
+        self._stopping = threading.Event()
+        self._pumping = threading.Lock()
+
+    def add(self, source: EventSource) -> None:
+        """One more source from now on."""
+        self._sources.append(source)
+
+    def losses(self) -> Losses:
+        """Of all sources together."""
+        every = [source.losses() for source in self._sources]
+        return Losses(sum(each.written for each in every), sum(each.lost for each in every))
+
+    def pump(self, *, final: bool = False) -> int:
+        """Drain every source once and append what is old enough (everything if ``final``); how many were appended."""
+        with self._pumping:
+            horizon = None if final else self._clock() - LAG
+            batch = merge([self._held, *(source.drain() for source in self._sources), self._loss_notice()])
+            if horizon is None:
+                ready, self._held = batch, merge([])
+            else:
+                keys = np.maximum.accumulate(batch.heads["time"]) if len(batch) else batch.heads["time"]
+                ready, self._held = split(batch, int(np.searchsorted(keys, horizon, side="right")))
+            if not len(ready):
+                return 0
+            self.identities.resolve(ready)
+            first = self.timeline.append(ready)
+            for sink in self._sinks:
+                sink.write(self.timeline, first, first + len(ready))
+            return len(ready)
+
+    def _loss_notice(self) -> Batch:
+        """A loss is an event too: drawn where it was noticed, counted exactly."""
+        builder = BatchBuilder(Source.TRACER, Evidence.REPORTED)
+        lost = self.losses().lost
+        if lost > self._lost_before:
+            builder.add("trace:lost", self._clock(), {"lost": lost - self._lost_before, "total": lost})
+            self._lost_before = lost
+        return builder.take()
+
+    def start(self) -> None:
+        """Pump in a thread until ``stop``."""
+        self._thread = threading.Thread(target=self._run, name="synfin-session", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping.wait(PERIOD):
+                self.pump()
+        except BaseException as failure:  # the screen shows it; a dead pump must not look like a quiet network
+            self.failure = failure
+
+    def stop(self) -> None:
+        """Stop the sources, bring in what was still under way, end the thread. Raises what ended the pump early."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        for source in self._sources:
+            source.stop()
+        if self.failure is not None:
+            raise self.failure
+        self.pump(final=True)
