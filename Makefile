@@ -1,0 +1,35 @@
+# make demo and make test set up what they need first; a second run finds it done.
+# ARGS goes to the command: make test ARGS="-k states -x".
+SHELL := /bin/bash
+RUN := tools/run.sh
+ARGS ?=
+
+# One worker per core, four at most; all kernel tests go to one of them (tests/conftest.py says why).
+PARALLEL := -n auto --maxprocesses 4 --dist loadgroup
+
+.PHONY: demo test soak lint setup clean
+
+demo:
+	@tools/setup.sh demo
+	@$(RUN) synfin run half-close $(ARGS)
+
+test:
+	@tools/setup.sh test
+	@$(RUN) pytest -q $(PARALLEL) $(ARGS)
+
+soak:
+	@tools/setup.sh test
+	@$(RUN) pytest -m slow --timeout 3600 $(ARGS)
+
+lint:
+	@tools/setup.sh test
+	@$(RUN) ruff check .
+	@$(RUN) mypy
+	@$(RUN) pytest -q -n 0 tests/test_layers.py
+
+setup:
+	@tools/setup.sh test again
+
+clean:
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .benchmarks build dist *.egg-info
+	find tracer scenarios tui tests -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

@@ -1,0 +1,6 @@
+#!/usr/bin/env bash
+# Run a command inside the project's virtual environment: tools/run.sh COMMAND [ARGUMENT...]
+set -eu
+. "$(dirname "$0")/paths.sh"
+cd "$root"
+PATH=$venv/bin:$PATH exec "$@"
