@@ -2,8 +2,8 @@
 
 A test says what it needs by a mark, never by looking for itself: ``kernel`` (rights, BTF and BCC), ``corpora`` (the
 test captures), ``needs`` (programs to compare with), ``slow``. What is missing is named in the skip. All kernel tests
-run in one xdist worker, and first: each traces the whole machine, so two at once would see each other's sockets, and as the
-longest queue it must not start last.
+run in one xdist worker, and first: each traces the whole machine, so two at once would see each other's sockets, and
+as the longest queue it must not start last.
 
 A suite whose kernel tests all skip looks as green as one whose kernel tests pass. So the end of a run counts them,
 and with ``--kernel-must-run`` (as CI runs it) a kernel test that did not run fails the run, wherever root and BTF say

@@ -2,9 +2,10 @@
 
 The vocabulary is what every source and every view agrees on, so it must not know any of them: no socket, no probe,
 no screen, no clock. It is defined by default: a module of tracer is vocabulary unless EDGES names it, so a new module
-begins pure. Of tui only the composition root (``tui.cli*``) may know sources, since somebody must join them to the
-screens; and nothing but ``tui.__main__`` may import the composition root, or the screens would reach the sources
-through it.
+begins pure. Between the two stand DRIVERS, which run sources without knowing which.
+
+Of tui only the composition root (``tui.cli*``) may know sources, since somebody must join them to the screens; and
+nothing but ``tui.__main__`` may import the composition root, or the screens would reach the sources through it.
 
 The tables below become import-linter contracts at each run, for the modules that exist at that moment.
 """
@@ -28,12 +29,16 @@ LAYERS: Final = ("tui", "scenarios", "tracer")
 EDGES: Final = ("kernel", "wire", "tables", "capture", "recording", "runtimes", "export")
 """Modules of tracer that touch the world: sources, and the recording's and exports' files."""
 
+DRIVERS: Final = ("session",)
+"""Modules of tracer that have a thread and a clock, to drive sources that they are handed, and know no edge by name."""
+
 COMPOSITION_ROOT: Final = ("tui.cli", "tui.cli_*", "tui.cli.*", "tui.__main__")
 """Modules (patterns) of tui that join sources to screens."""
 
-NOT_PURE: Final = tuple(
-    "asyncio bcc ctypes pyroute2 scapy select selectors socket subprocess textual threading time".split()
-)
+NOT_PURE: Final = (
+    "asyncio", "bcc", "ctypes", "pyroute2", "scapy", "select", "selectors", "socket", "subprocess", "textual",
+    "threading", "time",
+)  # fmt: skip
 """What the vocabulary may not import: the network, the kernel, the screen, the clock, other threads of control."""
 
 NOT_ON_SCREEN: Final = ("bcc", "pyroute2", "scapy", "socket")
@@ -59,12 +64,14 @@ def contracts(names: list[str]) -> dict[str, dict[str, list[str] | str]]:
     """Import-linter's sections, for the modules `names`: section name -> option -> value."""
     layers: list[str] = [layer for layer in LAYERS if layer in names]
     edges = [name for name in names if name.startswith("tracer.") and name.split(".")[1] in EDGES]
-    vocabulary = [name for name in names if name.split(".")[0] == "tracer" and name not in edges]
+    drivers = [name for name in names if name.startswith("tracer.") and name.split(".")[1] in DRIVERS]
+    vocabulary = [name for name in names if name.split(".")[0] == "tracer" and name not in (*edges, *drivers)]
     joiners = [name for name in names if any(fnmatch.fnmatch(name, pattern) for pattern in COMPOSITION_ROOT)]
     screens = [name for name in names if name.split(".")[0] == "tui" and name not in joiners]
     joined = [name for name in joiners if name != "tui.__main__"]
     rules: dict[str, tuple[list[str], list[str], str]] = {
-        "vocabulary knows no edge": (vocabulary, edges, "False"),
+        "vocabulary knows no edge and no driver": (vocabulary, [*edges, *drivers], "False"),
+        "drivers know no edge": (drivers, edges, "False"),
         "vocabulary is pure": (vocabulary, list(NOT_PURE), "False"),
         "screens know no source": (screens, [*edges, *NOT_ON_SCREEN], "True"),
         "screens do not reach through the composition root": (screens, joined, "True"),
@@ -124,6 +131,8 @@ BREACHES: Final = {
     "scenarios/stage.py": "import tui.app",
     "tracer/events.py": "import socket",
     "tracer/world.py": "from time import monotonic_ns",
+    "tracer/timeline.py": "from tracer.session import Session",
+    "tracer/session.py": "from tracer.kernel import probes",
     "tracer/replay/engine.py": "from tracer.capture import pcap",
     "tracer/causes.py": "from tracer import lookup",  # lookup imports scapy: an indirect breach
     "tui/widgets/ladder.py": "from tracer.kernel import probes",
@@ -137,6 +146,7 @@ CLEAN: Final = {
     "tui/__main__.py": "from tui.cli import main",
     "scenarios/stage.py": "import socket, time, tracer.events",
     "tracer/world.py": "import numpy, tracer.events",
+    "tracer/session.py": "import threading, time, tracer.world",
 }
 
 
