@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2034
 # Where things lie. Sourced by setup.sh and run.sh, so that both always mean the same virtual environment.
 #
 # root   the clone

@@ -3,4 +3,5 @@
 set -eu
 . "$(dirname "$0")/paths.sh"
 cd "$root"
-PATH=$venv/bin:$PATH exec "$@"
+export PATH=$venv/bin:$PATH
+exec "$@"

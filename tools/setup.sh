@@ -49,7 +49,7 @@ missing_rows() {
     while IFS='|' read -r row_level what packages purpose; do
         what=${what%% *}
         [ -z "$row_level" ] || { [ "$level" = demo ] && [ "$row_level" = test ]; } || there "$what" ||
-            printf '%s|%s|%s\n' "$what" "$(echo $packages)" "$purpose"
+            printf '%s|%s|%s\n' "$what" "${packages%"${packages##*[! ]}"}" "$purpose"
     done <<<"$system_packages"
 }
 
@@ -122,8 +122,8 @@ make_venv() {
         say "installing python$version-venv"
         install_packages "python$version-venv" || install_packages python3-venv
     fi
-    say "making a virtual environment of Python $version in $venv"
     if "$python" -c 'import venv, ensurepip' 2>/dev/null; then
+        say "making a virtual environment of Python $version in $venv"
         "$python" -m venv --clear "$venv" >>"$log" 2>&1 9<&- || give_up "python -m venv failed; its words are in $log"
     elif "$python" -m pip --version >/dev/null 2>&1 && "$python" -m venv --clear --without-pip "$venv" >>"$log" 2>&1; then
         foreign_pip=$python # Debian's pip without its venv: pip can install into another environment
