@@ -23,9 +23,11 @@ soak:
 
 lint:
 	@tools/setup.sh test
-	@$(RUN) ruff check .
-	@$(RUN) mypy
-	@$(RUN) pytest -q -n 0 tests/test_layers.py
+	@failed=; \
+	$(RUN) ruff check . || failed=yes; \
+	$(RUN) mypy || failed=yes; \
+	$(RUN) pytest -q -n 0 tests/test_layers.py || failed=yes; \
+	[ -z "$$failed" ]
 
 setup:
 	@tools/setup.sh test again
