@@ -1,0 +1,53 @@
+"""The same functions, plain or compiled by numba.
+
+``walk``, ``layers`` and ``rows`` are ordinary Python over integers. For a large capture their source is compiled as it
+stands: each function is copied with globals in which the functions it calls are already compiled. numba is looked for
+only then (its import costs a quarter of a second, its first compilation some seconds, cached on disk), and nothing is
+lost but time where it is not installed or its cache cannot be written.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import types
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tracer.capture import layers, rows, walk
+
+
+@dataclass(frozen=True, slots=True)
+class Kernels:
+    """The loops over packets, in one form."""
+
+    walk_pcap: Callable[..., tuple[int, int, int]]
+    walk_pcapng: Callable[..., tuple[int, int, int]]
+    locate_all: Callable[..., None]
+    extract: Callable[..., None]
+    compiled: bool
+    """Compiled functions take a numpy array of octets, plain ones a bytearray."""
+
+
+PLAIN: Final = Kernels(walk.walk_pcap, walk.walk_pcapng, layers.locate_all, rows.extract, False)
+
+
+@functools.cache
+def compiled() -> Kernels | None:
+    """The compiled form; None where numba is not installed or does not work here."""
+    try:
+        numba: Any = importlib.import_module("numba")
+    except Exception:  # an installed numba may still fail to import, for instance beside a newer numpy
+        return None
+    made: dict[str, Any] = {}
+    for module in (walk, layers, rows):
+        namespace = dict(vars(module))
+        for name in module.KERNELS:
+            copy = types.FunctionType(vars(module)[name].__code__, namespace, name)
+            try:
+                namespace[name] = numba.njit(cache=True)(copy)
+            except RuntimeError:  # no directory to cache in can be written
+                namespace[name] = numba.njit(copy)
+        made.update(namespace)
+    return Kernels(made["walk_pcap"], made["walk_pcapng"], made["locate_all"], made["extract"], True)

@@ -1,0 +1,177 @@
+"""Decoding a batch: frames whose positions are known become rows, and what became of the others is counted.
+
+The three forms give the same rows: numba's (``compiled``), numpy's columns (``columns``), and the plain loops
+(``plain``), which exist to be compared with.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracer.capture.columns import SLACK, Ints, extract_columns, locate_common
+from tracer.capture.compiled import PLAIN, Kernels, compiled
+from tracer.capture.fragments import Reassembler
+from tracer.capture.layers import locate
+from tracer.capture.linktypes import link_name
+from tracer.capture.outcomes import FRAGMENT, FRAGMENT_LOST, OUTCOMES, TCP, Notes
+from tracer.capture.outcomes import LINK as LINK_UNKNOWN
+from tracer.segments import SEGMENT
+
+Form = Literal["plain", "columns", "compiled"]
+
+_Whole = tuple[int, NDArray[Any]]
+"""Index in the batch of the packet that completed a datagram, and the one row of the segment in it."""
+
+MAX_NESTING: Final = 4
+"""Reassembled datagrams inside reassembled datagrams."""
+
+
+@dataclass(slots=True)
+class Frames:
+    """Packets of one batch, in order; all arrays have one item per packet."""
+
+    start: Ints
+    """Where each packet's bytes begin in the buffer."""
+    caplen: Ints
+    wire: Ints
+    """Bytes it had on the wire."""
+    link: Ints
+    time: NDArray[np.int64]
+    """ns since the epoch."""
+    outcome: Ints
+    """TCP (0) to decode it, else why not."""
+
+
+class Decoder:
+    """Turns batches of frames into rows; keeps fragments and counts from batch to batch."""
+
+    def __init__(self, notes: Notes) -> None:
+        self.form: Form = "columns"
+        self.kernels: Kernels = PLAIN
+        self._notes = notes
+        self._reassembler = Reassembler()
+
+    def use(self, form: Form) -> bool:
+        """Change the form; False, and no change, where it is not to be had here."""
+        if form == "compiled":
+            kernels = compiled()
+            if kernels is None:
+                return False
+            self.kernels = kernels
+        else:
+            self.kernels = PLAIN
+        self.form = form
+        return True
+
+    def decode(self, buf: bytearray, octets: NDArray[np.uint8], base: int, first: int, frames: Frames) -> NDArray[Any]:
+        """Rows of the TCP segments among ``frames``.
+
+        ``octets`` is ``buf`` as an array, ``base`` the stream offset of its first byte, ``first`` the number of the
+        first packet.
+        """
+        count = len(frames.start)
+        cut = frames.start + frames.caplen
+        end = frames.start + np.maximum(frames.wire, frames.caplen)
+        outcome = frames.outcome
+        ip, tcp, stop = (np.zeros(count, np.int64) for _ in range(3))
+        found = (outcome, ip, tcp, stop)
+        todo = np.flatnonzero(outcome == TCP)
+        memory: Any = octets if self.form == "compiled" else buf
+        if self.form == "columns":
+            todo = locate_common(octets, frames.start, cut, end, frames.link, todo, *found)
+        self.kernels.locate_all(memory, frames.start, cut, end, frames.link, todo, *found)
+        whole = self._fragments(buf, base, first, frames, ip, stop) if (outcome == FRAGMENT).any() else []
+        segments = np.flatnonzero(outcome == TCP)
+        if len(segments) < count:
+            self._count(base, first, frames)
+        rows = np.empty(len(segments), SEGMENT)
+        self._extract(buf, octets, ip[segments], tcp[segments], stop[segments], cut[segments], rows)
+        self._stamp(rows, segments, base, first, frames)
+        if whole:
+            rows = self._insert(rows, segments, whole, base, first, frames)
+        return rows
+
+    def _extract(
+        self, buf: bytearray, octets: NDArray[np.uint8], ip: Ints, tcp: Ints, stop: Ints, cut: Ints, rows: NDArray[Any]
+    ) -> None:
+        if self.form == "columns":
+            extract_columns(buf, octets, ip, tcp, stop, cut, rows)
+        else:
+            self.kernels.extract(octets if self.form == "compiled" else buf, ip, tcp, stop, cut, rows)
+
+    @staticmethod
+    def _stamp(rows: NDArray[Any], which: Ints, base: int, first: int, frames: Frames) -> None:
+        """The columns that come from the record, not from the packet."""
+        rows["time"] = frames.time[which]
+        rows["frame"] = which + first
+        rows["caplen"] = frames.caplen[which]
+        rows["offset"] = frames.start[which] + base
+
+    def _insert(
+        self, rows: NDArray[Any], segments: Ints, whole: list[_Whole], base: int, first: int, frames: Frames
+    ) -> NDArray[Any]:
+        """``rows`` with those of reassembled datagrams in their places."""
+        extra = np.concatenate([row for _, row in whole])
+        where = np.array([index for index, _ in whole], np.int64)
+        self._stamp(extra, where, base, first, frames)
+        merged: NDArray[Any] = np.insert(rows, np.searchsorted(segments, where), extra)
+        return merged
+
+    def _fragments(
+        self, buf: bytearray, base: int, first: int, frames: Frames, ip: Ints, stop: Ints
+    ) -> list[_Whole]:
+        """Hand the fragments over in order; (index of the packet, its row) for each that completed a segment."""
+        done: list[_Whole] = []
+        for index in np.flatnonzero(frames.outcome == FRAGMENT).tolist():
+            frame, offset = first + index, base + int(frames.start[index])
+            packet = bytes(buf[int(ip[index]) : int(stop[index])])
+            code = FRAGMENT
+            for _ in range(MAX_NESTING):
+                datagram = self._reassembler.add(packet, frame, offset)
+                if datagram is None:
+                    break
+                size = len(datagram)
+                code, at, tcp, end = locate(datagram, 0, size, size, 101)
+                if code == TCP:
+                    memory = bytearray(datagram + bytes(SLACK))
+                    row = np.empty(1, SEGMENT)
+                    place = [np.array([n], np.int64) for n in (at, tcp, end, size)]
+                    self._extract(memory, np.frombuffer(memory, np.uint8), place[0], place[1], place[2], place[3], row)
+                    done.append((index, row))
+                if code != FRAGMENT:
+                    break
+                packet = datagram[at:end]
+            if code not in (TCP, FRAGMENT):
+                self._notes.outcome(code, 1, frame, offset)
+        self._tell_lost()
+        return done
+
+    def _tell_lost(self) -> None:
+        for lost in self._reassembler.lost:
+            self._notes.outcome(FRAGMENT_LOST, lost.pieces, lost.frame, lost.offset)
+        self._reassembler.lost.clear()
+
+    def _count(self, base: int, first: int, frames: Frames) -> None:
+        """Note what is not a segment, by reason."""
+        codes, where, counts = np.unique(frames.outcome, return_index=True, return_counts=True)
+        for code, index, count in zip(codes.tolist(), where.tolist(), counts.tolist(), strict=True):
+            if code == LINK_UNKNOWN:
+                self._count_links(base, first, frames)
+            elif code in OUTCOMES:
+                self._notes.outcome(code, count, first + index, base + int(frames.start[index]))
+
+    def _count_links(self, base: int, first: int, frames: Frames) -> None:
+        unknown = np.flatnonzero(frames.outcome == LINK_UNKNOWN)
+        links, where, counts = np.unique(frames.link[unknown], return_index=True, return_counts=True)
+        for link, index, count in zip(links.tolist(), unknown[where].tolist(), counts.tolist(), strict=True):
+            offset = base + int(frames.start[index])
+            self._notes.outcome(LINK_UNKNOWN, count, first + index, offset, link_name(link))
+
+    def finish(self) -> None:
+        """Note the fragments still waiting."""
+        self._reassembler.finish()
+        self._tell_lost()

@@ -1,0 +1,500 @@
+"""Reading a capture: from a file or a pipe to blocks of decoded TCP segments, in capture order.
+
+A capture is a run of records (pcap) or blocks (pcapng). One buffer is filled, record boundaries are found in it, their
+fields are fetched for all at once, the frames are decoded to rows; then the next fill. Memory does not grow with the
+file. What cannot be read never raises once the header was understood: reading keeps what it has, stops or goes on as
+the format allows, and says so in ``notes``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracer.capture.columns import at as records
+from tracer.capture.decoder import Decoder, Form, Frames
+from tracer.capture.outcomes import BAD_RECORD, LEFT_OUT, NO_INTERFACE, NO_TIME, Notes
+from tracer.capture.pcapng import Interface, Order, Section, byte_order, nanoseconds, read_interface, read_section
+from tracer.capture.source import ByteSource, CaptureError, Readable, looks_like
+from tracer.capture.walk import (
+    BAD_LENGTH,
+    BAD_TRAILER,
+    DSB,
+    EPB,
+    INTERFACE,
+    ISB,
+    JOURNAL,
+    MORE,
+    NRB,
+    PB,
+    SECTION,
+    SPB,
+    TOO_LONG,
+)
+from tracer.capture.window import BLOCK, LARGEST, Window
+from tracer.segments import SEGMENT
+
+COMPILE_FROM: Final = 100_000
+"""Packets from which numba's import and load pay."""
+BATCH: Final = 16_384
+"""Records decoded at a time: their rows still fit a processor's cache."""
+LONGEST_RECORD: Final = 262_144
+"""libpcap's MAXIMUM_SNAPLEN: a pcap record of more octets is taken for damage, unless the header announces it."""
+MOST_INTERFACES: Final = 65_536
+MOST_SECTIONS: Final = 65_536
+
+_PCAP_MAGIC: Final[dict[bytes, tuple[Order, int, int]]] = {
+    b"\xd4\xc3\xb2\xa1": ("little", 6, 16),
+    b"\xa1\xb2\xc3\xd4": ("big", 6, 16),
+    b"\x4d\x3c\xb2\xa1": ("little", 9, 16),
+    b"\xa1\xb2\x3c\x4d": ("big", 9, 16),
+    b"\x34\xcd\xb2\xa1": ("little", 6, 24),
+    b"\xa1\xb2\xcd\x34": ("big", 6, 24),
+}
+"""First bytes of a pcap file: byte order, decimal places of a second, size of a record header (24: Kuznetzov's)."""
+_PCAPNG_MAGIC: Final = b"\x0a\x0d\x0d\x0a"
+_QUIET_BLOCKS: Final = frozenset((NRB, ISB, DSB))
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """A systemd Journal Export Block."""
+
+    packets: int
+    """Packets of the file before it."""
+    offset: int
+    """Where the block begins in the unpacked stream."""
+    data: bytes
+    """The entry in the journal export format, without the block's padding of zero octets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """What one step of reading gave."""
+
+    segments: NDArray[Any]
+    """Rows of SEGMENT, the caller's to keep."""
+    journals: list[Journal]
+    packets: int
+    """Packets of the file read so far, this block's included; other than TCP too."""
+    done: int
+    """Bytes of the file (packed, if it is) read so far."""
+    total: int | None
+    """Bytes of the file; None for a pipe."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One packet's captured bytes."""
+
+    data: bytes
+    link_type: int
+    """LINKTYPE_ number."""
+    interface: Interface
+
+
+@dataclass(slots=True)
+class _Interfaces:
+    """The interfaces of the section being read, as columns for looking up packets."""
+
+    all: list[Interface] = field(default_factory=list)
+    current: list[Interface] = field(default_factory=list)
+
+    def add(self, interface: Interface) -> None:
+        self.current.append(interface)
+        self.all.append(interface)
+
+
+def open_capture(target: str | os.PathLike[str] | Readable, form: Form | None = None) -> Capture:
+    """Open a capture: a path, ``-`` for standard input, or a binary object with ``read``.
+
+    ``form`` forces one way of decoding (decoder.py); None takes numba for large captures where it is installed.
+
+    Raises:
+        CaptureError: in one sentence, why nothing of it can be read.
+    """
+    return Capture(ByteSource(target), form)
+
+
+class Capture:
+    """An open capture: iterate ``blocks()`` once, then ask for what it says about itself."""
+
+    def __init__(self, source: ByteSource, form: Form | None = None, block: int = BLOCK) -> None:
+        """Read the header. ``open_capture`` is the usual way in; ``block`` is the buffer's size in bytes."""
+        self._source = source
+        self.name = source.name
+        """As given; untrusted text."""
+        self.compression = source.compression
+        """gzip, xz, bzip2, zstd or None."""
+        self.notes = Notes()
+        """What did not become a row and why; grows while reading."""
+        self.packets = 0
+        """Packets read so far."""
+        self.sections: list[Section] = []
+        self._interfaces = _Interfaces()
+        self._window = Window(source, block)
+        self._decoder = Decoder(self.notes)
+        self._forced = form is not None
+        if form is not None and not self._decoder.use(form):
+            raise CaptureError(f"numba is not installed, so captures cannot be decoded in the form {form!r}")
+        self._decided = self._forced
+        self._found = np.empty(BATCH, np.int64)
+        self._kinds = np.empty(BATCH, np.int64)
+        self._ended = False
+        try:
+            self._read_header()
+        except CaptureError:
+            source.close()
+            raise
+
+    @property
+    def interfaces(self) -> list[Interface]:
+        """Every interface described so far, of all sections."""
+        return self._interfaces.all
+
+    @property
+    def form(self) -> Form:
+        """The way of decoding now in use."""
+        return self._decoder.form
+
+    def __enter__(self) -> Capture:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._source.close()
+
+    # The header
+
+    def _read_header(self) -> None:
+        window = self._window
+        window.need(4)
+        head = bytes(window.buf[: window.end])
+        if head[:4] == _PCAPNG_MAGIC:
+            self.format: Literal["pcap", "pcapng"] = "pcapng"
+            problem = self._read_section()
+            if problem:
+                raise CaptureError(f"{self.name}: {problem}")
+            return
+        if head[:4] not in _PCAP_MAGIC:
+            inside = f", {self.compression}-compressed," if self.compression else ""
+            broken = f" ({self._source.damage})" if self._source.damage else ""
+            raise CaptureError(
+                f"{self.name}{inside} is not a pcap or pcapng capture: it looks like {looks_like(head[:32])}{broken}"
+                if head
+                else f"{self.name}{inside} holds no bytes{broken}"
+            )
+        self.format = "pcap"
+        self._order, resolution, self._record = _PCAP_MAGIC[head[:4]]
+        if not window.need(24):
+            raise CaptureError(f"{self.name} ends inside its file header ({window.end} of 24 bytes)")
+        header = bytes(window.buf[:24])
+        major, minor = (int.from_bytes(header[i : i + 2], self._order) for i in (4, 6))
+        snaplen, link = (int.from_bytes(header[i : i + 4], self._order) for i in (16, 20))
+        self.sections.append(Section(0, self._order, (major, minor)))
+        self._interfaces.add(Interface(0, 0, link & 0x03FF_FFFF, snaplen, resolution))
+        self._limit = max(LONGEST_RECORD, snaplen if snaplen <= LARGEST - self._record else 0)
+        window.at = 24
+
+    def _read_section(self) -> str:
+        """Consume a Section Header Block; what is wrong with it, or nothing."""
+        window, offset = self._window, self._window.offset
+        if not window.need(12):
+            return f"it ends inside a section header, at offset {offset}"
+        order = byte_order(bytes(window.buf[window.at : window.at + 12]))
+        if order is None:
+            return f"the section header at offset {offset} has no byte-order magic"
+        size = int.from_bytes(window.buf[window.at + 4 : window.at + 8], order)
+        if size < 28 or size & 3 or size > LARGEST:
+            return f"the section header at offset {offset} claims a length of {size} bytes"
+        if not window.need(size):
+            return f"it ends inside a section header, at offset {offset}"
+        section = read_section(bytes(window.buf[window.at : window.at + size]), order, offset)
+        if section.version[0] != 1:
+            return f"the section at offset {offset} is of version {section.version[0]}, which is not known"
+        if len(self.sections) >= MOST_SECTIONS:
+            return f"it has more than {MOST_SECTIONS} sections"
+        window.at += size
+        self._order = order
+        self.sections.append(section)
+        self._interfaces.current = []
+        return ""
+
+    def _read_interface(self) -> str:
+        """Consume an Interface Description Block; what is wrong with it, or nothing."""
+        window, offset = self._window, self._window.offset
+        if not window.need(8):
+            return f"it ends inside an interface description, at offset {offset}"
+        size = int.from_bytes(window.buf[window.at + 4 : window.at + 8], self._order)
+        if size < 20 or size & 3 or size > LARGEST:
+            return f"the interface description at offset {offset} claims a length of {size} bytes"
+        if not window.need(size):
+            return f"it ends inside an interface description, at offset {offset}"
+        block = bytes(window.buf[window.at : window.at + size])
+        if block[4:8] != block[-4:]:
+            return f"the two lengths of the interface description at offset {offset} differ"
+        if len(self._interfaces.all) >= MOST_INTERFACES:
+            return f"it describes more than {MOST_INTERFACES} interfaces"
+        number = len(self._interfaces.current)
+        self._interfaces.add(read_interface(block, self._order, len(self.sections) - 1, number))
+        window.at += size
+        return ""
+
+    # The records
+
+    def blocks(self) -> Iterator[Block]:
+        """Read on, block by block; each is handed out as soon as its bytes have come.
+
+        May be left and taken up again by another call. Raises CaptureError only when the operating system cannot read.
+        """
+        step = self._step_pcap if self.format == "pcap" else self._step_pcapng
+        while not self._ended:
+            block = step()
+            if block is not None:
+                yield block
+                self._decide()
+
+    def _decide(self) -> None:
+        """Take the compiled form once the capture turns out to be large."""
+        if self._decided:
+            return
+        expected = float(self.packets)
+        if self._source.total and self._source.done:
+            read = self._source.done
+            if self.compression is None:
+                read = self._window.offset
+            expected = self.packets * self._source.total / max(read, 1)
+        if expected >= COMPILE_FROM:
+            self._decided = True
+            self._decoder.use("compiled")
+
+    def _end(self, problem: str = "") -> None:
+        """Reading is over, at a problem or at the end of the stream."""
+        self._ended = True
+        if problem:
+            self.notes.add("ended", problem, offset=self._window.offset)
+        if self._source.damage:
+            self.notes.add("ended", f"the compressed stream is damaged: {self._source.damage}",
+                           offset=self._window.base + self._window.end)  # fmt: skip
+        self._decoder.finish()
+
+    def _fill(self, what: str) -> None:
+        """Get more bytes, or end."""
+        window = self._window
+        if not window.fill():
+            left = window.end - window.at
+            self._end(f"the file ends inside a {what} ({left} bytes of it are there)" if left else "")
+
+    def _step_pcap(self) -> Block | None:
+        window = self._window
+        count, after, why = self._decoder.kernels.walk_pcap(
+            self._memory(), window.at, window.end, self._record, self._order == "little", self._limit, self._found
+        )
+        block = self._decode_pcap(self._found[:count]) if count else None
+        window.at = after
+        if why == MORE:
+            if block is None:
+                self._fill("packet record")
+        elif why == TOO_LONG:
+            size = int.from_bytes(window.buf[after + 8 : after + 12], self._order)
+            self._end(f"the packet record claims {size} captured bytes")
+        return block
+
+    def _memory(self) -> Any:
+        """The buffer as the loops in use want it."""
+        return self._window.octets if self._decoder.form == "compiled" else self._window.buf
+
+    def _decode_pcap(self, found: NDArray[np.int64]) -> Block:
+        window, interface = self._window, self._interfaces.current[0]
+        head = self._fields(found, 4)
+        ticks = head[:, 0].astype(np.uint64) * np.uint64(10**interface.resolution) + head[:, 1]
+        caplen = head[:, 2].astype(np.int64)
+        frames = Frames(
+            start=found + self._record,
+            caplen=caplen,
+            wire=head[:, 3].astype(np.int64),
+            link=np.full(len(found), interface.link_type, np.int64),
+            time=nanoseconds(ticks, interface),
+            outcome=np.zeros(len(found), np.int64),
+        )
+        rows = self._decoder.decode(window.buf, window.octets, window.base, self.packets + 1, frames)
+        self.packets += len(found)
+        return self._block(rows, [])
+
+    def _fields(self, found: NDArray[np.int64], count: int) -> NDArray[np.uint32]:
+        """The first ``count`` 32-bit fields of the records at ``found``, one row each."""
+        order = "<" if self._order == "little" else ">"
+        whole = records(self._window.octets, found, f"V{4 * count}")
+        fields: NDArray[np.uint32] = whole.view(f"{order}u4").reshape(len(found), count)
+        return fields
+
+    def _block(self, rows: NDArray[Any], journals: list[Journal]) -> Block:
+        return Block(rows, journals, self.packets, self._source.done, self._source.total)
+
+    def _step_pcapng(self) -> Block | None:
+        window = self._window
+        count, after, why = self._decoder.kernels.walk_pcapng(
+            self._memory(), window.at, window.end, self._order == "little", LARGEST, self._found, self._kinds
+        )
+        block = self._decode_pcapng(self._found[:count], self._kinds[:count]) if count else None
+        window.at = after
+        if why == MORE:
+            if block is None:
+                self._fill("block")
+        elif why == SECTION:
+            if problem := self._read_section():
+                self._end(problem)
+        elif why == INTERFACE:
+            if problem := self._read_interface():
+                self._end(problem)
+        elif why == TOO_LONG:
+            self._skip_large()
+        elif why == BAD_LENGTH:
+            self._end("a block's length is impossible")
+        elif why == BAD_TRAILER:
+            self._end("a block's two lengths differ")
+        return block
+
+    def _skip_large(self) -> None:
+        """A block larger than any packet: passed over, if it is of a kind that would be passed over anyway."""
+        window = self._window
+        kind, size = (int.from_bytes(window.buf[window.at + i : window.at + i + 4], self._order) for i in (0, 4))
+        if kind in (EPB, SPB, PB, JOURNAL):
+            self._end(f"a block of type {kind} claims {size} bytes")
+            return
+        self.notes.add(LEFT_OUT, f"a block of type {kind} of {size} bytes", offset=window.offset)
+        if not window.skip(size):
+            self._end("the file ends inside a large block")
+
+    def _decode_pcapng(self, found: NDArray[np.int64], kinds: NDArray[np.int64]) -> Block | None:
+        window = self._window
+        is_packet = (kinds == EPB) | (kinds == PB) | (kinds == SPB)
+        packets_before = self.packets + np.cumsum(is_packet) - is_packet
+        journals = [
+            self._journal(int(found[index]), int(packets_before[index]))
+            for index in np.flatnonzero(kinds == JOURNAL).tolist()
+        ]
+        for kind in np.unique(kinds[~is_packet]).tolist():
+            if kind not in _QUIET_BLOCKS and kind != JOURNAL:
+                which = np.flatnonzero(kinds == kind)
+                where = window.base + int(found[which[0]])
+                self.notes.add("other", f"blocks of type {kind:#x}, passed over", len(which), offset=where)
+        rows = np.empty(0, SEGMENT)
+        if is_packet.any():
+            frames = self._packet_blocks(found[is_packet], kinds[is_packet])
+            rows = self._decoder.decode(window.buf, window.octets, window.base, self.packets + 1, frames)
+            self.packets += len(frames.start)
+        return self._block(rows, journals) if is_packet.any() or journals else None
+
+    def _journal(self, where: int, packets: int) -> Journal:
+        window = self._window
+        size = int.from_bytes(window.buf[where + 4 : where + 8], self._order)
+        data = bytes(window.buf[where + 8 : where + size - 4]).rstrip(b"\0")
+        return Journal(packets, window.base + where, data)
+
+    def _packet_blocks(self, found: NDArray[np.int64], kinds: NDArray[np.int64]) -> Frames:
+        """The fields of Enhanced, Simple and obsolete Packet Blocks."""
+        window, interfaces = self._window, self._interfaces.current
+        head = self._fields(found, 7).astype(np.int64)
+        simple = kinds == SPB
+        size = head[:, 1]
+        old = kinds == PB  # its interface ID has 16 bits, before 16 bits of a drop count
+        number = np.where(old, head[:, 2] & 0xFFFF if self._order == "little" else head[:, 2] >> 16, head[:, 2])
+        number[simple] = 0
+        room = size - np.where(simple, 16, 32)
+        wire = np.where(simple, head[:, 2], head[:, 6])
+        caplen = head[:, 5]
+        if simple.any():
+            snaplen = interfaces[0].snaplen if interfaces else 0
+            caplen = np.where(simple, np.minimum(wire, snaplen or LARGEST), caplen)
+            caplen = np.where(simple, np.minimum(caplen, room), caplen)
+        outcome = np.zeros(len(found), np.int64)
+        outcome[caplen > room] = BAD_RECORD
+        outcome[number >= len(interfaces)] = NO_INTERFACE
+        ticks = head[:, 3].astype(np.uint64) << np.uint64(32) | head[:, 4].astype(np.uint64)
+        link = np.zeros(len(found), np.int64)
+        time = np.zeros(len(found), np.int64)
+        for interface in interfaces if len(interfaces) == 1 else self._named(number):
+            which = slice(None) if len(interfaces) == 1 else np.flatnonzero(number == interface.number)
+            link[which] = interface.link_type
+            time[which] = nanoseconds(ticks[which], interface)
+        if simple.any():
+            time[simple] = 0
+            index = int(np.argmax(simple))
+            self.notes.outcome(NO_TIME, int(simple.sum()), self.packets + 1 + index, window.base + int(found[index]))
+        return Frames(
+            start=found + np.where(simple, 12, 28),
+            caplen=np.clip(caplen, 0, np.maximum(room, 0)),
+            wire=wire,
+            link=link,
+            time=time,
+            outcome=outcome,
+        )
+
+    def _named(self, number: NDArray[np.int64]) -> list[Interface]:
+        """The interfaces that packets name."""
+        current = self._interfaces.current
+        return [current[index] for index in np.unique(number).tolist() if index < len(current)]
+
+    # One frame again
+
+    def frame(self, offset: int, caplen: int) -> Frame:
+        """The captured bytes of the packet at ``offset`` (SEGMENT's offset and caplen), read from the file again.
+
+        A compressed file is unpacked again up to there.
+
+        Raises:
+            CaptureError: the capture came through a pipe, or the file is no longer what it was.
+        """
+        if self._source.path is None:
+            raise CaptureError(f"{self.name} cannot be read twice, so the bytes of its packets are gone")
+        lead = min(28, offset)
+        with_head = self._read_again(offset - lead, lead + caplen)
+        if len(with_head) < lead + caplen:
+            raise CaptureError(f"{self.name} has become shorter since it was read")
+        return Frame(with_head[lead:], *self._interface_of(offset, with_head[:lead]))
+
+    def frame_bytes(self, offset: int, caplen: int) -> bytes:
+        """The bytes of ``frame``."""
+        return self.frame(offset, caplen).data
+
+    def _read_again(self, offset: int, size: int) -> bytes:
+        assert self._source.path is not None
+        if self.compression is None:
+            try:
+                with Path(self._source.path).open("rb") as file:
+                    file.seek(offset)
+                    return file.read(size)
+            except OSError:
+                raise CaptureError(f"{self.name} can no longer be read") from None
+        again = ByteSource(self._source.path)
+        window = Window(again)
+        found = b""
+        if window.skip(offset) and window.need(size):
+            found = bytes(window.buf[window.at : window.at + size])
+        again.close()
+        return found
+
+    def _interface_of(self, offset: int, head: bytes) -> tuple[int, Interface]:
+        """Link type and interface of the packet whose bytes begin at ``offset``, from the 28 bytes before it."""
+        index = max(i for i, section in enumerate(self.sections) if section.offset <= offset)
+        number = 0
+        if self.format == "pcapng":
+            order = self.sections[index].order
+            kind = int.from_bytes(head[0:4], order)
+            if len(head) == 28 and kind in (EPB, PB):
+                width = 4 if kind == EPB else 2
+                number = int.from_bytes(head[8 : 8 + width], order)
+        for interface in self.interfaces:
+            if interface.section == index and interface.number == number:
+                return interface.link_type, interface
+        raise CaptureError(f"{self.name} does not describe the interface of the packet at offset {offset}")
