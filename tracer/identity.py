@@ -15,9 +15,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import numpy as np
+
 from tracer.batch import Batch, Table
 from tracer.events import NUMBER, PACKETS
-from tracer.kinds import KINDS, Lane, Side
+from tracer.kinds import KINDS, Lane, Side, Source
 from tracer.segments import ACK, SYN
 from tracer.states import State
 
@@ -101,6 +103,16 @@ class Identities:
             if who.connection is not None:
                 conn[i] = who.connection.number
         heads["sock"], heads["conn"], heads["side"] = sock, conn, side
+
+    def settle(self, batch: Batch) -> None:
+        """Give a socket to every socket event that was worked out from packets: its connection and side are known."""
+        heads = batch.heads
+        for i in np.flatnonzero((heads["source"] == Source.ENGINE) & (heads["sock"] == 0) & (heads["conn"] > 0)):
+            found, side = self.connections[int(heads["conn"][i]) - 1], Side(int(heads["side"][i]))
+            if side not in found.sockets:
+                who = self._new_socket()
+                self._attach(found, who, side, 0)
+            heads["sock"][i] = found.sockets[side]
 
     # Sockets
 

@@ -5,7 +5,7 @@ every event its socket and connection, appends it to the timeline and, when aske
 the same path with a file as its only source: that is why a recording shows what the live run showed.
 
 Sources deliver at their own pace, so a live session holds back the last few milliseconds: an event is only appended
-when no source can still bring an earlier one. ``LAG`` is that time; what comes later still is appended late, never lost.
+when no source can still bring an earlier one. ``LAG`` is that time; what comes later is appended late, never lost.
 """
 
 from __future__ import annotations
@@ -69,13 +69,18 @@ class Session:
         sources: Sequence[EventSource],
         timeline: Timeline | None = None,
         sinks: Sequence[Sink] = (),
+        derive: Sequence[Callable[[Batch], Batch]] = (),
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
-        """``clock`` gives ns since the Unix epoch and is only asked what is too young to be put in order."""
+        """``derive`` adds what follows from the events (analysis, inferred states), each taking and giving a batch.
+
+        ``clock`` gives ns since the Unix epoch and is only asked what is too young to be put in order.
+        """
         self.timeline = Timeline() if timeline is None else timeline
         self.identities = Identities()
         self.failure: BaseException | None = None
         self._sources, self._sinks, self._clock = list(sources), list(sinks), clock
+        self._derive = list(derive)
         self._held = merge([])
         self._lost_before = 0
         self._thread: threading.Thread | None = None
@@ -104,6 +109,10 @@ class Session:
             if not len(ready):
                 return 0
             self.identities.resolve(ready)
+            for work_out in self._derive:
+                ready = work_out(ready)
+            if self._derive:
+                self.identities.settle(ready)
             first = self.timeline.append(ready)
             for sink in self._sinks:
                 sink.write(self.timeline, first, first + len(ready))
