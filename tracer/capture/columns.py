@@ -65,7 +65,7 @@ _STAMP: Final = np.dtype([("head", ">u4"), ("tsval", ">u4"), ("tsecr", ">u4")])
 _NOP_NOP_STAMP: Final = 0x0101080A
 """RFC 7323 appendix A: the layout nearly every segment uses."""
 
-_KIND_AT: Final = {1: (14, 12), 113: (16, 14), 276: (20, 0), 104: (4, 2), 242: (24, 20)}
+_KIND_AT: Final = {1: (14, 12), 113: (16, 14), 276: (20, 0), 104: (4, 2), 242: (44, 40)}
 """Link type: header bytes, where in it the EtherType is."""
 _RAW: Final = (101, 12, 14, 228, 229)
 

@@ -35,6 +35,8 @@ MAX_LAYERS: Final = 32
 
 IPV4: Final = 0x0800
 IPV6: Final = 0x86DD
+PPPOE: Final = 0x8864
+"""A PPPoE session, RFC 2516."""
 PROTO: Final = 0x1_0000
 LINK: Final = 0x2_0000
 SPECIAL: Final = 0x8000_0000
@@ -47,12 +49,12 @@ LLC: Final = SPECIAL + 1
 
 def be16(buf: Octets, at: int) -> int:
     """The big-endian 16-bit number at ``at``."""
-    return buf[at] << 8 | buf[at + 1]
+    return buf[at] * 0x100 + buf[at + 1]
 
 
 def le32(buf: Octets, at: int) -> int:
     """The little-endian 32-bit number at ``at``."""
-    return buf[at] | buf[at + 1] << 8 | buf[at + 2] << 16 | buf[at + 3] << 24
+    return buf[at] + buf[at + 1] * 0x100 + buf[at + 2] * 0x1_0000 + buf[at + 3] * 0x100_0000
 
 
 def after_type(kind: int) -> int:
@@ -64,7 +66,7 @@ def radiotap(buf: Octets, at: int, cut: int) -> tuple[int, int, int]:
     """A radiotap header: (layer, where, bytes by which 802.11 headers are padded)."""
     if at + 8 > cut:
         return -CUT, at, 0
-    length = buf[at + 2] | buf[at + 3] << 8
+    length = buf[at + 2] | buf[at + 3] * 0x100
     present = le32(buf, at + 4)
     field = at + 4
     while field + 4 <= cut and le32(buf, field) & 0x8000_0000:
@@ -108,8 +110,8 @@ def nflog(buf: Octets, at: int, cut: int) -> tuple[int, int]:
     """LINKTYPE_NFLOG: type-length-values, of which type 9 is the packet."""
     at += 4
     while at + 4 <= cut:
-        size = buf[at] | buf[at + 1] << 8
-        if buf[at + 2] | buf[at + 3] << 8 == 9:
+        size = buf[at] + buf[at + 1] * 0x100
+        if buf[at + 2] + buf[at + 3] * 0x100 == 9:
             return RAW_IP, at + 4
         if size < 4:
             return -NOT_IP, at
@@ -170,7 +172,7 @@ def link_layer(buf: Octets, at: int, cut: int, link: int) -> tuple[int, int]:
     elif link == 50:  # PPP_SERIAL: PPP or Cisco HDLC by the address octet
         return (LINK + 104 if buf[at] == 0x0F or buf[at] == 0x8F else PPP), at
     elif link == 51:  # PPP_ETHER
-        return 0x8864, at
+        return PPPOE, at
     elif link == 104:  # C_HDLC
         size = 4
         kind = 2
@@ -180,7 +182,7 @@ def link_layer(buf: Octets, at: int, cut: int, link: int) -> tuple[int, int]:
         layer, at, pad = radiotap(buf, at, cut)
         return (layer, at) if layer < 0 else wlan(buf, at, cut, pad)
     elif link == 192:  # PPI
-        return (LINK + le32(buf, at + 4), at + (buf[at + 2] | buf[at + 3] << 8)) if at + 8 <= cut else (-CUT, at)
+        return (LINK + le32(buf, at + 4), at + (buf[at + 2] + buf[at + 3] * 0x100)) if at + 8 <= cut else (-CUT, at)
     elif link == 258:  # PKTAP
         return (LINK + le32(buf, at + 8), at + max(le32(buf, at), 12)) if at + 12 <= cut else (-CUT, at)
     elif link == 10:  # FDDI
@@ -196,8 +198,8 @@ def link_layer(buf: Octets, at: int, cut: int, link: int) -> tuple[int, int]:
     elif link == 240:  # NETANALYZER
         return ETHERNET, at + 4
     elif link == 242:  # IPOIB
-        size = 24
-        kind = 20
+        size = 44
+        kind = 40
     else:
         return -LINK_UNKNOWN, at
     if at + size > cut:
@@ -229,7 +231,7 @@ def ppp(buf: Octets, at: int, cut: int) -> tuple[int, int]:
     kind = buf[at]
     at += 1
     if not kind & 1:
-        kind = kind << 8 | buf[at]
+        kind = kind * 0x100 + buf[at]
         at += 1
     if kind == 0x21:
         return IPV4, at
@@ -246,8 +248,6 @@ def ether_type(buf: Octets, at: int, cut: int, kind: int) -> tuple[int, int]:
         return (after_type(be16(buf, at + 2)), at + 4) if at + 4 <= cut else (-CUT, at)
     if kind == 0x8847 or kind == 0x8848:
         return mpls(buf, at, cut)
-    if kind == 0x8864:  # PPPoE session, RFC 2516
-        return PPP, at + 6
     if kind == 0x880B:
         return PPP, at
     if kind == 0x8926:  # VN-Tag
@@ -441,6 +441,15 @@ def locate(buf: Octets, at: int, cut: int, end: int, link: int) -> tuple[int, in
                     return FRAGMENT_CUT, ip, at, end
             layer = PROTO + buf[at]
             at += 8
+        elif layer == PPPOE:
+            if at + 6 > cut:
+                return CUT, ip, at, end
+            at += 6
+            if at + be16(buf, at - 2) < end:
+                end = at + be16(buf, at - 2)
+                if cut > end:
+                    cut = end
+            layer = PPP
         elif layer == PPP:
             layer, at = ppp(buf, at, cut)
         elif layer == LLC:

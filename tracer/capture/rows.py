@@ -18,12 +18,12 @@ from tracer.segments import MAX_SACK_BLOCKS, V4_MAPPED
 
 def b16(buf: Octets, at: int) -> int:
     """The big-endian 16-bit number at ``at``."""
-    return buf[at] << 8 | buf[at + 1]
+    return buf[at] * 0x100 + buf[at + 1]
 
 
 def b32(buf: Octets, at: int) -> int:
     """The big-endian 32-bit number at ``at``."""
-    return buf[at] << 24 | buf[at + 1] << 16 | buf[at + 2] << 8 | buf[at + 3]
+    return buf[at] * 0x100_0000 + buf[at + 1] * 0x1_0000 + buf[at + 2] * 0x100 + buf[at + 3]
 
 
 def b64(buf: Octets, at: int) -> int:

@@ -46,8 +46,8 @@ DSB: Final = 10
 def u32(buf: Octets, at: int, little: bool) -> int:
     """The 32-bit number at ``at``."""
     if little:
-        return buf[at] | buf[at + 1] << 8 | buf[at + 2] << 16 | buf[at + 3] << 24
-    return buf[at] << 24 | buf[at + 1] << 16 | buf[at + 2] << 8 | buf[at + 3]
+        return buf[at] + buf[at + 1] * 0x100 + buf[at + 2] * 0x1_0000 + buf[at + 3] * 0x100_0000
+    return buf[at] * 0x100_0000 + buf[at + 1] * 0x1_0000 + buf[at + 2] * 0x100 + buf[at + 3]
 
 
 def walk_pcap(
