@@ -1,0 +1,1 @@
+"""The top floor: the screens, and the command line that opens them."""

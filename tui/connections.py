@@ -1,0 +1,190 @@
+"""The connections of a timeline, and the states each went through, kept up to date as events come.
+
+One pass over new heads, once: who the two ends are (from the first event that carries addresses) and at which moments
+an end changed state. That is all an overview row needs, and it must stay cheap at a hundred thousand events a second:
+whole chunks are searched with numpy, and only the few events that name a state are looked at one by one. The exact
+fold, with queues and descriptors, is tracer.world's, for the one connection in focus.
+
+A full socket reaches CLOSE when its TIME_WAIT object takes over (tcp_time_wait()); the connection's end is still
+waiting then, so that CLOSE does not count.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracer.batch import Table
+from tracer.events import NUMBER, PACKETS
+from tracer.kinds import KINDS, Evidence, Side
+from tracer.segments import RST
+from tracer.states import State
+from tracer.timeline import Event, Timeline
+
+_WITH_TUPLE: Final = np.array(
+    [number for number, kind in enumerate(KINDS, 1) if "sport" in {f.name for f in kind.fields}], dtype="u2"
+)
+_PACKETS: Final = sorted(PACKETS)
+_STATE, _BORN = NUMBER["socket:state"], NUMBER["request:born"]
+_WAIT, _EXPIRED, _CANCELLED = (NUMBER[f"timewait:{what}"] for what in ("born", "expired", "cancelled"))
+_TELLS_STATE: Final = np.array([_STATE, _BORN, _WAIT, _EXPIRED, _CANCELLED], dtype="u2")
+
+MOST_AT_ONCE: Final = 1 << 17
+"""Events read in one go: a few hundredths of a second, so that opening a capture of millions does not freeze."""
+
+
+@dataclass
+class Life:
+    """The states of one end: at `times[i]` (ns) it entered `states[i]`."""
+
+    times: list[int] = field(default_factory=list)
+    states: list[State] = field(default_factory=list)
+    evidence: Evidence = Evidence.OBSERVED
+    waiting: bool = False
+    """A TIME_WAIT object stands for it."""
+
+    def enter(self, time: int, state: State) -> None:
+        """It is in `state` from `time` on."""
+        self.times.append(time)
+        self.states.append(state)
+
+    def at(self, time: int) -> State:
+        """The state at `time`; UNKNOWN before the first that was seen."""
+        i = int(np.searchsorted(np.array(self.times, "i8"), time, side="right"))
+        return self.states[i - 1] if i else State.UNKNOWN
+
+
+@dataclass
+class Connection:
+    """What an overview row shows."""
+
+    number: int
+    start: int
+    """ns since the Unix epoch, of its first event."""
+    client: tuple[str, int] | None = None
+    """Address and port of the end that opened; None while not known."""
+    server: tuple[str, int] | None = None
+    lives: dict[Side, Life] = field(default_factory=dict)
+    resets: list[int] = field(default_factory=list)
+    """Moments (ns) at which a RST passed."""
+
+    @property
+    def life(self) -> Life | None:
+        """The end to show where there is room for one: the client's, else the server's."""
+        return self.lives.get(Side.CLIENT) or self.lives.get(Side.SERVER)
+
+    def ends(self, *, short: bool = False, arrow: str = "→") -> str:
+        """Both ends as `address:port → address:port`, or ports alone; empty while not known."""
+        if self.client is None or self.server is None:
+            return ""
+        if short:
+            return f":{self.client[1]}{arrow}:{self.server[1]}"
+        return f"{_endpoint(*self.client)} {arrow} {_endpoint(*self.server)}"
+
+
+def _endpoint(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+class Connections:
+    """All connections of a timeline. Call `refresh`, then read."""
+
+    def __init__(self, timeline: Timeline) -> None:
+        self._timeline = timeline
+        self._done = 0
+        self._by_number: dict[int, Connection] = {}
+        self._nameless: set[int] = set()
+        self.last_time = 0
+        """ns of the latest event read."""
+
+    def __len__(self) -> int:
+        return len(self._by_number)
+
+    def __getitem__(self, number: int) -> Connection:
+        return self._by_number[number]
+
+    def get(self, number: int) -> Connection | None:
+        """The connection of that number, if it has any event."""
+        return self._by_number.get(number)
+
+    @property
+    def numbers(self) -> list[int]:
+        """Ascending."""
+        return sorted(self._by_number)
+
+    def refresh(self, limit: int = MOST_AT_ONCE) -> bool:
+        """Read what has come since, at most `limit` events of it; True when there was anything."""
+        count = min(len(self._timeline), self._done + limit)
+        if count <= self._done:
+            return False
+        start, self._done = self._done, count
+        for chunk in self._timeline.heads(start, count):
+            self._read(chunk, start)
+            start += len(chunk)
+        return True
+
+    def neighbour(self, number: int, by: int) -> int:
+        """The number `by` places further in the list; stays at its ends, 0 where there is none."""
+        numbers = self.numbers
+        if not numbers:
+            return 0
+        at = numbers.index(number) if number in numbers else -1
+        return numbers[max(0, min(at + by, len(numbers) - 1))]
+
+    def _read(self, heads: Table, start: int) -> None:
+        self.last_time = max(self.last_time, int(heads["time"].max()))
+        for number, first in _firsts(heads["conn"]):
+            if number not in self._by_number:
+                self._by_number[number] = Connection(number, int(heads["time"][first]))
+                self._nameless.add(number)
+        if self._nameless:
+            named = np.flatnonzero(np.isin(heads["kind"], _WITH_TUPLE))
+            for number, first in _firsts(heads["conn"][named]):
+                if number in self._nameless:
+                    self._name(self._timeline[start + int(named[first])])
+        for i in np.flatnonzero(np.isin(heads["kind"], _TELLS_STATE) & (heads["conn"] > 0)).tolist():
+            self._enter(self._timeline[start + i])
+        self._find_resets(heads, start)
+
+    def _name(self, event: Event) -> None:
+        local = (event.ip("saddr"), event["sport"])
+        peer = (event.ip("daddr"), event["dport"])
+        if event.side is Side.NONE or not local[1]:
+            return
+        connection = self._by_number[event.conn]
+        connection.client, connection.server = (local, peer) if event.side is Side.CLIENT else (peer, local)
+        self._nameless.discard(event.conn)
+
+    def _enter(self, event: Event) -> None:
+        life = self._by_number[event.conn].lives.setdefault(event.side, Life(evidence=event.evidence))
+        if event.number == _STATE:
+            new = State(event["new"])
+            if not (life.waiting and new is State.CLOSE):
+                life.enter(event.time, new)
+        elif event.number == _BORN:
+            life.enter(event.time, State.NEW_SYN_RECV)
+        elif event.number == _WAIT:
+            life.waiting = True
+            life.enter(event.time, State(event["substate"]))
+        else:
+            life.waiting = False
+            life.enter(event.time, State.CLOSE)
+
+    def _find_resets(self, heads: Table, start: int) -> None:
+        """A capture has no sockets that could tell of a reset, so the packets are asked."""
+        fields = self._timeline.batch(start, start + len(heads)).tables
+        for number in _PACKETS:
+            if number in fields:
+                mine = np.flatnonzero(heads["kind"] == number)
+                for i in mine[(fields[number]["flags"] & RST) > 0].tolist():
+                    if heads["conn"][i]:
+                        self._by_number[int(heads["conn"][i])].resets.append(int(heads["time"][i]))
+
+
+def _firsts(column: NDArray[Any]) -> list[tuple[int, int]]:
+    """(value, position of its first occurrence) for every value but 0."""
+    values, firsts = np.unique(column, return_index=True)
+    return [(v, f) for v, f in zip(values.tolist(), firsts.tolist(), strict=True) if v]

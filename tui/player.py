@@ -1,0 +1,107 @@
+"""The player: how much of what is known is shown, and how that changes.
+
+Time here is counted in events, not in seconds: a pause of sixty seconds in TIME_WAIT and one of sixty microseconds on
+loopback are one step each, so idle time takes no room. `shown` is the *playhead*: the first `shown` of `count` events
+may be drawn and the rest may not, which is what makes stepping through a lesson honest. Following means that the
+playhead stays at the tail whatever comes; holding freezes the view and never the recording, since `count` goes on
+growing. The player has no clock of its own: `tick` is told the time.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Final
+
+SPEEDS: Final = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
+"""Multiples of the pace below."""
+
+EVENTS_PER_SECOND: Final = 4.0
+"""Pace at 1x: slow enough to read a row and fast enough not to wait for it."""
+
+
+class Mode(Enum):
+    """What the playhead does by itself."""
+
+    FOLLOW = "follow"
+    """It stays at the tail."""
+    PLAY = "play"
+    """It advances at the pace."""
+    HOLD = "hold"
+    """It stays where it is."""
+
+
+class Player:
+    """The playhead over the events of what is watched."""
+
+    def __init__(self, *, follow: bool = True) -> None:
+        self.mode = Mode.FOLLOW if follow else Mode.HOLD
+        self.count = 0
+        """Events known."""
+        self.shown = 0
+        """Events that may be drawn, 0..count."""
+        self.open_ended = follow
+        """More events may come: at the end playing becomes following."""
+        self._speed = SPEEDS.index(1.0)
+        self._resume = self.mode
+        self._last = 0.0
+        self._due = 0.0
+
+    @property
+    def speed(self) -> float:
+        """Multiple of EVENTS_PER_SECOND."""
+        return SPEEDS[self._speed]
+
+    def grow(self, count: int) -> None:
+        """That many events are known now (fewer when another connection is in focus)."""
+        self.count = count
+        self.shown = count if self.mode is Mode.FOLLOW else min(self.shown, count)
+
+    def tick(self, now: float) -> bool:
+        """Advance to `now` (seconds, any epoch); True when the playhead moved."""
+        if self.mode is not Mode.PLAY:
+            return False
+        self._due += max(now - self._last, 0.0) * self.speed * EVENTS_PER_SECOND
+        self._last = now
+        steps, self._due = int(self._due), self._due % 1.0
+        before = self.shown
+        self.shown = min(self.shown + steps, self.count)
+        if self.shown == self.count:
+            self._arrive()
+        return self.shown != before
+
+    def toggle(self, now: float) -> None:
+        """Hold what moves; let go what is held: back to the tail if it was held there, else playing from here."""
+        if self.mode is not Mode.HOLD:
+            self._resume, self.mode = self.mode, Mode.HOLD
+        elif self._resume is Mode.FOLLOW and self.open_ended:
+            self.to_tail()
+        else:
+            if self.shown == self.count:
+                self.shown = 0
+            self.mode, self._last, self._due = Mode.PLAY, now, 1.0  # the first event comes at once
+
+    def step(self, by: int) -> None:
+        """Move the playhead by so many events and hold it there."""
+        self.seek(self.shown + by)
+
+    def seek(self, shown: int) -> None:
+        """Put the playhead behind the first `shown` events and hold it there."""
+        self.shown = max(0, min(shown, self.count))
+        self.mode = self._resume = Mode.HOLD
+
+    def to_start(self) -> None:
+        """Hold at the first event."""
+        self.seek(1)
+
+    def to_tail(self) -> None:
+        """Show all; follow what comes, where more may come."""
+        self.shown = self.count
+        self._arrive()
+
+    def faster(self, by: int) -> None:
+        """So many notches faster (slower where negative)."""
+        self._speed = max(0, min(self._speed + by, len(SPEEDS) - 1))
+
+    def _arrive(self) -> None:
+        self.mode = Mode.FOLLOW if self.open_ended else Mode.HOLD
+        self._resume = self.mode

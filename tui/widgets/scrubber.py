@@ -1,0 +1,133 @@
+"""The scrubber: where the playhead and the cursor are among all events of the connection in focus.
+
+Its axis is events, not seconds, so that a minute of TIME_WAIT takes no more room than the FIN before it. The solid
+line ends at the playhead (what is drawn), the knob is the cursor, and what lies ahead is dashed. A click puts the
+playhead there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from textual import events
+from textual.content import Content
+from textual.message import Message
+from textual.widget import Widget
+
+from tui.widgets.shapes import UNICODE, Shapes
+
+
+@dataclass(frozen=True)
+class ScrubberFacts:
+    """What the scrubber shows."""
+
+    moving: bool = False
+    """The playhead moves by itself."""
+    speed: float = 1.0
+    cursor: int = 0
+    """1-based place of the event under the cursor; 0 where there is none."""
+    shown: int = 0
+    total: int = 0
+    at: int = 0
+    """ns from the first event to the cursor's."""
+    span: int = 0
+    """ns from the first event to the last."""
+    marks: Sequence[int] = ()
+    """1-based places of marks."""
+
+
+def duration(ns: int) -> str:
+    """A length of time as people say it: 41 µs, 0.3 ms, 2.9 s, 4:05 min."""
+    if ns < 0:
+        return "-" + duration(-ns)
+    if ns < 1_000:
+        return f"{ns} ns"
+    if ns < 100_000:
+        return f"{ns / 1e3:.3g} µs"
+    if ns < 1_000_000_000:
+        return f"{ns / 1e6:.1f} ms"
+    if ns < 120_000_000_000:
+        return f"{ns / 1e9:.1f} s"
+    return f"{ns // 60_000_000_000}:{ns // 1_000_000_000 % 60:02} min"
+
+
+def speed_text(speed: float) -> str:
+    """0.25 as 1/4x, 2.0 as 2x."""
+    return f"{speed:g}x" if speed >= 1 else f"1/{1 / speed:g}x"
+
+
+def place(position: int, total: int, width: int) -> int:
+    """The cell (0..width-1) of the 1-based `position` of `total`."""
+    if total <= 1 or width <= 1:
+        return 0
+    return max(0, min((position - 1) * (width - 1) // (total - 1), width - 1))
+
+
+def position_at(cell: int, total: int, width: int) -> int:
+    """The 1-based position that a click on a cell means; inverse of `place` up to rounding."""
+    if total <= 1 or width <= 1:
+        return total
+    return max(1, min(round(cell * (total - 1) / (width - 1)) + 1, total))
+
+
+def layout(facts: ScrubberFacts, width: int, shapes: Shapes = UNICODE) -> tuple[str, int, str]:
+    """(what stands left of the line, cells of the line, what stands right of it)."""
+    glyph = shapes.playing if facts.moving else shapes.paused
+    left = f" {glyph:<2} {speed_text(facts.speed)} "
+    right = f" {duration(facts.at)} of {duration(facts.span)}  {facts.cursor:,}/{facts.total:,} "
+    if width < 60:
+        right = f" {facts.cursor:,}/{facts.total:,} "
+    if width >= 120 and facts.marks:
+        right += f"  marks {shapes.mark}{len(facts.marks)} "
+    return left, max(width - len(left) - len(right) - 2, 1), right
+
+
+def scrubber_line(facts: ScrubberFacts, width: int, shapes: Shapes = UNICODE) -> Content:
+    """The scrubber in at most `width` cells."""
+    left, room, right = layout(facts, width, shapes)
+    done = place(facts.shown, facts.total, room) + 1 if facts.shown else 0
+    cells = [shapes.rule] * done + [shapes.ahead] * (room - done)
+    for mark in facts.marks:
+        cells[place(mark, facts.total, room)] = shapes.mark
+    if facts.cursor:
+        cells[place(facts.cursor, facts.total, room)] = shapes.knob
+    return Content(f"{left}{shapes.left_end}{''.join(cells)}{shapes.right_end}{right}").truncate(width)
+
+
+class Scrubber(Widget):
+    """One line above the footer."""
+
+    class Sought(Message):
+        """The user wants the playhead at this 1-based place."""
+
+        def __init__(self, position: int) -> None:
+            super().__init__()
+            self.position = position
+
+    facts = ScrubberFacts()
+    shapes = UNICODE
+
+    def show(self, facts: ScrubberFacts) -> None:
+        """Draw these."""
+        if facts != self.facts:
+            self.facts = facts
+            self.refresh()
+
+    def render(self) -> Content:
+        return scrubber_line(self.facts, self.size.width, self.shapes)
+
+    def _seek(self, x: int) -> None:
+        left, room, _ = layout(self.facts, self.size.width, self.shapes)
+        self.post_message(self.Sought(position_at(x - len(left) - 1, self.facts.total, room)))
+
+    def on_mouse_down(self, event: events.MouseDown) -> None:
+        self.capture_mouse()
+        self._seek(event.x)
+
+    def on_mouse_move(self, event: events.MouseMove) -> None:
+        if self.app.mouse_captured is self:
+            self._seek(event.x)
+
+    def on_mouse_up(self) -> None:
+        self.release_mouse()
