@@ -200,7 +200,8 @@ class Play:
 
     def _play(self, step: Step) -> None:
         part = self._parts[step.actor]
-        deadline = time.monotonic() + step.timeout
+        began = time.monotonic()
+        deadline = began + step.timeout
         if part.gone:
             raise PlayFailed(f"step {step.number}: the {part.name} has already left")
         if part.announced:
@@ -219,6 +220,8 @@ class Play:
         for name in step.wakes:
             woken = self._parts[name]
             self._until(step, deadline, woken, lambda woken=woken: not woken.busy, "to be woken")  # type: ignore[misc]
+        while (rest := began + step.lasts - time.monotonic()) > 0:
+            self._listen(rest)
 
     def _asleep(self, part: _Part, step: Step) -> bool:
         if not part.busy:

@@ -48,6 +48,8 @@ class Step:
     """What to look at while it happens."""
     timeout: float = STEP_TIMEOUT
     """Seconds after which the step counts as failed."""
+    lasts: float = 0.0
+    """Seconds it takes at least: time for what the kernel does by its own clock (a delayed ACK, a timer)."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,7 @@ class Scenario:
         wakes: str | Iterable[str] = (),
         watch: str = "",
         timeout: float = STEP_TIMEOUT,
+        lasts: float = 0.0,
     ) -> Callable[[Action], Action]:
         """Add the decorated function as the next step. Raises ValueError for an actor who is not in the play."""
         woken = (wakes,) if isinstance(wakes, str) else tuple(wakes)
@@ -114,7 +117,8 @@ class Scenario:
                 raise ValueError(f"{self.name}: no actor {name!r} (there are {', '.join(self.actors)})")
 
         def add(action: Action) -> Action:
-            self.steps.append(Step(len(self.steps) + 1, actor, text, action, asleep_in, woken, watch, timeout))
+            number = len(self.steps) + 1
+            self.steps.append(Step(number, actor, text, action, asleep_in, woken, watch, timeout, lasts))
             return action
 
         return add

@@ -95,7 +95,9 @@ class Stage:
         return cls(registry.load(origin), origin, kinds)
 
     def open(self) -> Ground:
-        """Set up. Raises StageError when no place is to be had or the script is broken."""
+        """Set up. Raises StageError when no place is to be had or the script is broken, or when it is open already."""
+        if self._holder is not None:
+            raise StageError("the stage is open already")
         if not sys.platform.startswith("linux"):
             raise StageError("scenarios act on Linux only; their recordings replay anywhere")
         reasons: list[str] = []
@@ -195,7 +197,8 @@ class Stage:
                 holder.wait()
 
     def __enter__(self) -> Stage:
-        self.open()
+        if self._holder is None:
+            self.open()
         return self
 
     def __exit__(

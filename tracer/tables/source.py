@@ -1,0 +1,103 @@
+"""The socket table as a source of events: read in a thread of its own, often while things happen, seldom when not.
+
+A reading costs about a tenth of a millisecond and as much again for every hundred sockets. So the table is read every
+millisecond or two for a while after anything has changed or somebody has called `hurry` (a scenario does at each of its
+steps), then less and less often; and never for more than a part of the time, however large the table.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Collection
+from typing import Final
+
+from tracer.batch import Batch, BatchBuilder
+from tracer.kinds import Evidence, Source
+from tracer.session import Losses
+from tracer.tables import diag, owners
+from tracer.tables.changes import Changes
+
+FAST: Final = 0.0015
+"""Seconds between two readings while things happen."""
+SLOW: Final = 0.05
+"""Seconds between two readings when nothing does."""
+YOUNG: Final = 0.25
+"""Seconds after a change for which it is read fast."""
+SHARE: Final = 0.2
+"""Part of the time that may go into reading."""
+
+
+class TableSource:
+    """Samples the TCP sockets of one network."""
+
+    def __init__(
+        self, netlink: socket.socket, netns: int = 0, ports: Collection[int] = (), pids: Collection[int] = ()
+    ) -> None:
+        """Take over a NETLINK_SOCK_DIAG socket of the network whose inode is `netns` and begin.
+
+        `ports`: only sockets with one of them, all when empty; `pids`: processes that may own them. The first reading
+        is made here, so that what is there already is known before anything else happens. Raises OSError.
+        """
+        self._netlink = netlink
+        self._builder = BatchBuilder(Source.TABLE, Evidence.SAMPLED)
+        self._changes = Changes(self._builder, netns, ports, lambda inode: owners.find(inode, pids))
+        self._lock = threading.Lock()
+        self._written = 0
+        self._hurry = threading.Event()
+        self._stopping = False
+        self.failure: OSError | None = None
+        """Why sampling ended early, None when it did not."""
+        self._read()
+        self._thread = threading.Thread(target=self._run, name="synfin-tables", daemon=True)
+        self._thread.start()
+
+    def hurry(self) -> None:
+        """Something is about to happen: read at once, and often for a while."""
+        self._hurry.set()
+
+    def _read(self) -> int:
+        messages = diag.dump(self._netlink)
+        # Stamped after the reading: all it shows was true by then.
+        with self._lock:
+            return self._changes.feed(messages, time.time_ns())
+
+    def _run(self) -> None:
+        changed, pause = time.monotonic(), FAST
+        while not self._stopping:
+            began = time.monotonic()
+            try:
+                if self._read():
+                    changed = time.monotonic()
+            except OSError as failure:
+                self.failure = failure
+                return
+            now = time.monotonic()
+            pause = FAST if now - changed < YOUNG else min(pause * 1.5, SLOW)
+            if self._hurry.wait(max(pause, (now - began) * (1 / SHARE - 1))):
+                self._hurry.clear()
+                changed = time.monotonic()
+
+    def drain(self) -> Batch:
+        """The changes since the last call."""
+        with self._lock:
+            batch = self._builder.take()
+        self._written += len(batch)
+        return batch
+
+    def losses(self) -> Losses:
+        """What was delivered. Nothing is lost here that was read; what was never read is not counted."""
+        return Losses(self._written, 0)
+
+    def stop(self) -> None:
+        """Read a last time and end."""
+        self._stopping = True
+        self._hurry.set()
+        self._thread.join()
+        if self.failure is None:
+            try:
+                self._read()
+            except OSError as failure:
+                self.failure = failure
+        self._netlink.close()
