@@ -11,11 +11,12 @@ from __future__ import annotations
 import functools
 import importlib
 import types
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tracer.capture import layers, rows, walk
+from tracer.capture import encapsulation, layers, links, rows, tunnels, walk
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,21 @@ class Kernels:
 PLAIN: Final = Kernels(walk.walk_pcap, walk.walk_pcapng, layers.locate_all, rows.extract, False)
 
 
+_MODULES: Final = (walk, encapsulation, links, tunnels, layers, rows)
+"""Modules with functions to compile, each after those it calls."""
+
+
+def _source_state() -> str:
+    """A digest of all that is compiled together."""
+    parts: list[object] = []
+    for module in _MODULES:
+        parts += [(name, value) for name, value in vars(module).items() if isinstance(value, int)]
+        for name in module.KERNELS:
+            code = vars(module)[name].__code__
+            parts += [name, code.co_code, code.co_consts, code.co_names]
+    return f"{zlib.crc32(repr(parts).encode()):08x}"
+
+
 @functools.cache
 def compiled() -> Kernels | None:
     """The compiled form; None where numba is not installed or does not work here."""
@@ -41,13 +57,16 @@ def compiled() -> Kernels | None:
     except Exception:  # an installed numba may still fail to import, for instance beside a newer numpy
         return None
     made: dict[str, Any] = {}
-    for module in (walk, layers, rows):
-        namespace = dict(vars(module))
+    state = _source_state()
+    for module in _MODULES:
+        namespace = vars(module) | made
         for name in module.KERNELS:
             copy = types.FunctionType(vars(module)[name].__code__, namespace, name)
+            # numba names its cache files by this, and does not itself notice a change in a function of another file
+            copy.__qualname__ = f"{name}_{state}"
             try:
                 namespace[name] = numba.njit(cache=True)(copy)
             except RuntimeError:  # no directory to cache in can be written
                 namespace[name] = numba.njit(copy)
-        made.update(namespace)
+            made[name] = namespace[name]
     return Kernels(made["walk_pcap"], made["walk_pcapng"], made["locate_all"], made["extract"], True)

@@ -15,6 +15,8 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tracer.capture.walk import EPB, PB
+
 BYTE_ORDER_MAGIC: Final = 0x1A2B3C4D
 
 Order = Literal["little", "big"]
@@ -123,6 +125,14 @@ def read_interface(block: bytes, order: Order, section: int, number: int) -> Int
         section, number, link, snaplen, resolution, shift, name, description, filter_, os, hardware,
         tuple(text.get(1, ())),
     )  # fmt: skip
+
+
+def packet_interface(head: bytes, order: Order) -> int:
+    """The interface ID of the packet before whose bytes ``head`` stands, a block's first 28 bytes."""
+    kind = int.from_bytes(head[:4], order)
+    if kind == EPB:
+        return int.from_bytes(head[8:12], order)
+    return int.from_bytes(head[8:10], order) if kind == PB else 0
 
 
 def nanoseconds(ticks: NDArray[np.uint64], interface: Interface) -> NDArray[np.int64]:

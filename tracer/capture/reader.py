@@ -10,17 +10,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tracer.capture.columns import at as records
 from tracer.capture.decoder import Decoder, Form, Frames
-from tracer.capture.outcomes import BAD_RECORD, LEFT_OUT, NO_INTERFACE, NO_TIME, Notes
-from tracer.capture.pcapng import Interface, Order, Section, byte_order, nanoseconds, read_interface, read_section
+from tracer.capture.outcomes import LEFT_OUT, NO_TIME, Notes
+from tracer.capture.pcapng import Interface, Order, Section, byte_order, packet_interface, read_interface, read_section
+from tracer.capture.records import pcap_frames, pcapng_frames
 from tracer.capture.source import ByteSource, CaptureError, Readable, looks_like
 from tracer.capture.walk import (
     BAD_LENGTH,
@@ -99,18 +98,6 @@ class Frame:
     interface: Interface
 
 
-@dataclass(slots=True)
-class _Interfaces:
-    """The interfaces of the section being read, as columns for looking up packets."""
-
-    all: list[Interface] = field(default_factory=list)
-    current: list[Interface] = field(default_factory=list)
-
-    def add(self, interface: Interface) -> None:
-        self.current.append(interface)
-        self.all.append(interface)
-
-
 def open_capture(target: str | os.PathLike[str] | Readable, form: Form | None = None) -> Capture:
     """Open a capture: a path, ``-`` for standard input, or a binary object with ``read``.
 
@@ -137,7 +124,9 @@ class Capture:
         self.packets = 0
         """Packets read so far."""
         self.sections: list[Section] = []
-        self._interfaces = _Interfaces()
+        self._interfaces: list[Interface] = []
+        self._first_interface = 0
+        """Index of the current section's first interface."""
         self._window = Window(source, block)
         self._decoder = Decoder(self.notes)
         self._forced = form is not None
@@ -156,7 +145,7 @@ class Capture:
     @property
     def interfaces(self) -> list[Interface]:
         """Every interface described so far, of all sections."""
-        return self._interfaces.all
+        return self._interfaces
 
     @property
     def form(self) -> Form:
@@ -201,7 +190,7 @@ class Capture:
         major, minor = (int.from_bytes(header[i : i + 2], self._order) for i in (4, 6))
         snaplen, link = (int.from_bytes(header[i : i + 4], self._order) for i in (16, 20))
         self.sections.append(Section(0, self._order, (major, minor)))
-        self._interfaces.add(Interface(0, 0, link & 0x03FF_FFFF, snaplen, resolution))
+        self._interfaces.append(Interface(0, 0, link & 0x03FF_FFFF, snaplen, resolution))
         self._limit = max(LONGEST_RECORD, snaplen if snaplen <= LARGEST - self._record else 0)
         window.at = 24
 
@@ -226,7 +215,7 @@ class Capture:
         window.at += size
         self._order = order
         self.sections.append(section)
-        self._interfaces.current = []
+        self._first_interface = len(self._interfaces)
         return ""
 
     def _read_interface(self) -> str:
@@ -242,10 +231,10 @@ class Capture:
         block = bytes(window.buf[window.at : window.at + size])
         if block[4:8] != block[-4:]:
             return f"the two lengths of the interface description at offset {offset} differ"
-        if len(self._interfaces.all) >= MOST_INTERFACES:
+        if len(self._interfaces) >= MOST_INTERFACES:
             return f"it describes more than {MOST_INTERFACES} interfaces"
-        number = len(self._interfaces.current)
-        self._interfaces.add(read_interface(block, self._order, len(self.sections) - 1, number))
+        number = len(self._interfaces) - self._first_interface
+        self._interfaces.append(read_interface(block, self._order, len(self.sections) - 1, number))
         window.at += size
         return ""
 
@@ -314,28 +303,14 @@ class Capture:
         return self._window.octets if self._decoder.form == "compiled" else self._window.buf
 
     def _decode_pcap(self, found: NDArray[np.int64]) -> Block:
-        window, interface = self._window, self._interfaces.current[0]
-        head = self._fields(found, 4)
-        ticks = head[:, 0].astype(np.uint64) * np.uint64(10**interface.resolution) + head[:, 1]
-        caplen = head[:, 2].astype(np.int64)
-        frames = Frames(
-            start=found + self._record,
-            caplen=caplen,
-            wire=head[:, 3].astype(np.int64),
-            link=np.full(len(found), interface.link_type, np.int64),
-            time=nanoseconds(ticks, interface),
-            outcome=np.zeros(len(found), np.int64),
-        )
-        rows = self._decoder.decode(window.buf, window.octets, window.base, self.packets + 1, frames)
-        self.packets += len(found)
-        return self._block(rows, [])
+        interface = self._interfaces[0]
+        return self._decode(pcap_frames(self._window.octets, found, self._record, self._order, interface), [])
 
-    def _fields(self, found: NDArray[np.int64], count: int) -> NDArray[np.uint32]:
-        """The first ``count`` 32-bit fields of the records at ``found``, one row each."""
-        order = "<" if self._order == "little" else ">"
-        whole = records(self._window.octets, found, f"V{4 * count}")
-        fields: NDArray[np.uint32] = whole.view(f"{order}u4").reshape(len(found), count)
-        return fields
+    def _decode(self, frames: Frames, journals: list[Journal]) -> Block:
+        window = self._window
+        rows = self._decoder.decode(window.buf, window.octets, window.base, self.packets + 1, frames)
+        self.packets += len(frames.start)
+        return self._block(rows, journals)
 
     def _block(self, rows: NDArray[Any], journals: list[Journal]) -> Block:
         return Block(rows, journals, self.packets, self._source.done, self._source.total)
@@ -388,64 +363,21 @@ class Capture:
                 which = np.flatnonzero(kinds == kind)
                 where = window.base + int(found[which[0]])
                 self.notes.add("other", f"blocks of type {kind:#x}, passed over", len(which), offset=where)
-        rows = np.empty(0, SEGMENT)
-        if is_packet.any():
-            frames = self._packet_blocks(found[is_packet], kinds[is_packet])
-            rows = self._decoder.decode(window.buf, window.octets, window.base, self.packets + 1, frames)
-            self.packets += len(frames.start)
-        return self._block(rows, journals) if is_packet.any() or journals else None
+        if not is_packet.any():
+            return self._block(np.empty(0, SEGMENT), journals) if journals else None
+        if (simple := kinds == SPB).any():
+            index = int(np.argmax(simple))
+            frame, where = int(packets_before[index]) + 1, window.base + int(found[index])
+            self.notes.outcome(NO_TIME, int(simple.sum()), frame, where)
+        described = self._interfaces[self._first_interface :]
+        frames = pcapng_frames(window.octets, found[is_packet], kinds[is_packet], self._order, described)
+        return self._decode(frames, journals)
 
     def _journal(self, where: int, packets: int) -> Journal:
         window = self._window
         size = int.from_bytes(window.buf[where + 4 : where + 8], self._order)
         data = bytes(window.buf[where + 8 : where + size - 4]).rstrip(b"\0")
         return Journal(packets, window.base + where, data)
-
-    def _packet_blocks(self, found: NDArray[np.int64], kinds: NDArray[np.int64]) -> Frames:
-        """The fields of Enhanced, Simple and obsolete Packet Blocks."""
-        window, interfaces = self._window, self._interfaces.current
-        head = self._fields(found, 7).astype(np.int64)
-        simple = kinds == SPB
-        size = head[:, 1]
-        old = kinds == PB  # its interface ID has 16 bits, before 16 bits of a drop count
-        number = np.where(old, head[:, 2] & 0xFFFF if self._order == "little" else head[:, 2] >> 16, head[:, 2])
-        number[simple] = 0
-        room = size - np.where(simple, 16, 32)
-        wire = np.where(simple, head[:, 2], head[:, 6])
-        caplen = head[:, 5]
-        if simple.any():
-            snaplen = interfaces[0].snaplen if interfaces else 0
-            caplen = np.where(simple, np.minimum(wire, snaplen or LARGEST), caplen)
-            caplen = np.where(simple, np.minimum(caplen, room), caplen)
-        outcome = np.zeros(len(found), np.int64)
-        outcome[caplen > room] = BAD_RECORD
-        outcome[number >= len(interfaces)] = NO_INTERFACE
-        ticks = head[:, 3].astype(np.uint64) << np.uint64(32) | head[:, 4].astype(np.uint64)
-        link = np.zeros(len(found), np.int64)
-        time = np.zeros(len(found), np.int64)
-        for interface in interfaces if len(interfaces) == 1 else self._named(number):
-            which = slice(None) if len(interfaces) == 1 else np.flatnonzero(number == interface.number)
-            link[which] = interface.link_type
-            time[which] = nanoseconds(ticks[which], interface)
-        if simple.any():
-            time[simple] = 0
-            index = int(np.argmax(simple))
-            self.notes.outcome(NO_TIME, int(simple.sum()), self.packets + 1 + index, window.base + int(found[index]))
-        return Frames(
-            start=found + np.where(simple, 12, 28),
-            caplen=np.clip(caplen, 0, np.maximum(room, 0)),
-            wire=wire,
-            link=link,
-            time=time,
-            outcome=outcome,
-        )
-
-    def _named(self, number: NDArray[np.int64]) -> list[Interface]:
-        """The interfaces that packets name."""
-        current = self._interfaces.current
-        return [current[index] for index in np.unique(number).tolist() if index < len(current)]
-
-    # One frame again
 
     def frame(self, offset: int, caplen: int) -> Frame:
         """The captured bytes of the packet at ``offset`` (SEGMENT's offset and caplen), read from the file again.
@@ -455,46 +387,13 @@ class Capture:
         Raises:
             CaptureError: the capture came through a pipe, or the file is no longer what it was.
         """
-        if self._source.path is None:
-            raise CaptureError(f"{self.name} cannot be read twice, so the bytes of its packets are gone")
         lead = min(28, offset)
-        with_head = self._read_again(offset - lead, lead + caplen)
-        if len(with_head) < lead + caplen:
-            raise CaptureError(f"{self.name} has become shorter since it was read")
-        return Frame(with_head[lead:], *self._interface_of(offset, with_head[:lead]))
-
-    def frame_bytes(self, offset: int, caplen: int) -> bytes:
-        """The bytes of ``frame``."""
-        return self.frame(offset, caplen).data
-
-    def _read_again(self, offset: int, size: int) -> bytes:
-        assert self._source.path is not None
-        if self.compression is None:
-            try:
-                with Path(self._source.path).open("rb") as file:
-                    file.seek(offset)
-                    return file.read(size)
-            except OSError:
-                raise CaptureError(f"{self.name} can no longer be read") from None
-        again = ByteSource(self._source.path)
-        window = Window(again)
-        found = b""
-        if window.skip(offset) and window.need(size):
-            found = bytes(window.buf[window.at : window.at + size])
-        again.close()
-        return found
-
-    def _interface_of(self, offset: int, head: bytes) -> tuple[int, Interface]:
-        """Link type and interface of the packet whose bytes begin at ``offset``, from the 28 bytes before it."""
-        index = max(i for i, section in enumerate(self.sections) if section.offset <= offset)
+        data = self._source.again(offset - lead, lead + caplen)
         number = 0
+        section = max(i for i, section in enumerate(self.sections) if section.offset <= offset)
         if self.format == "pcapng":
-            order = self.sections[index].order
-            kind = int.from_bytes(head[0:4], order)
-            if len(head) == 28 and kind in (EPB, PB):
-                width = 4 if kind == EPB else 2
-                number = int.from_bytes(head[8 : 8 + width], order)
-        for interface in self.interfaces:
-            if interface.section == index and interface.number == number:
-                return interface.link_type, interface
+            number = packet_interface(data[:lead], self.sections[section].order)
+        for interface in self._interfaces:
+            if interface.section == section and interface.number == number:
+                return Frame(data[lead:], interface.link_type, interface)
         raise CaptureError(f"{self.name} does not describe the interface of the packet at offset {offset}")

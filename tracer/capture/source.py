@@ -252,6 +252,35 @@ class ByteSource:
         target[: len(data)] = data
         return len(data)
 
+    def again(self, offset: int, size: int) -> bytes:
+        """``size`` bytes at ``offset`` of the unpacked stream, from the file opened anew.
+
+        Raises:
+            CaptureError: it was no file, is gone, or is shorter than it was.
+        """
+        if self.path is None:
+            raise CaptureError(f"{self.name} cannot be read twice, so the bytes of its packets are gone")
+        anew = ByteSource(self.path)
+        try:
+            if anew.compression is None and self.compression is None:
+                anew._raw.seek(offset)
+                anew._head = b""
+                offset = 0
+            buffer = memoryview(bytearray(CHUNK))
+            found = b""
+            while len(found) < size:
+                want = min(offset, CHUNK) or min(size - len(found), CHUNK)
+                got = anew.readinto(buffer[:want])
+                if not got:
+                    raise CaptureError(f"{self.name} has become shorter since it was read")
+                if offset:
+                    offset -= got
+                else:
+                    found += buffer[:got]
+            return found
+        finally:
+            anew.close()
+
     def close(self) -> None:
         """Close what this source opened; an object it was given stays open."""
         if self._owned:
