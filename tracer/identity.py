@@ -144,10 +144,10 @@ class Identities:
             self._by_addr.pop(addr, None)
         small = not cookie and ("listener" in known or "substate" in known or old == State.LISTEN)
         who = self._by_end(local, peer, netns) if small or not (addr or cookie) else None
-        if who is not None and addr and old == State.LISTEN:
-            self._by_addr[addr] = who  # the child takes over from its request sock
         if who is None:
-            who = self._socket(addr, cookie)
+            who = self._new_socket() if small else self._socket(addr, cookie)
+        if small and addr and old == State.LISTEN:
+            self._by_addr[addr] = who  # the full socket takes over from its request sock
         if kind in _LISTENERS or new == State.LISTEN or (kind != _STATE and not peer[2]):
             return who
         if new == State.SYN_SENT and old == State.CLOSE:

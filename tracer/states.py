@@ -134,7 +134,10 @@ def parse_state(word: str) -> State:
     """
     plain = word.strip().upper().replace("-", "_")
     for row in STATES.values():
-        if plain in (row.state.name, row.label, row.ss.upper().replace("-", "_"), row.code):
+        if plain in (row.state.name, row.label, row.code):
+            return row.state
+    for row in STATES.values():  # in ss, request socks and sockets are both syn-recv: the socket was found above
+        if plain == row.ss.upper().replace("-", "_"):
             return row.state
     known = ", ".join(row.ss for row in STATES.values() if row.state)
     raise ValueError(f"no TCP state is called {word!r}; there are: {known}")

@@ -1,0 +1,145 @@
+"""The command line: what people type, and how it is joined to sources and screens.
+
+Only this module and its ``cli_*`` neighbours know both sides. Each command makes a feed (a timeline and what fills it),
+then hands it to the screen, to aligned text or to JSON lines. Imports are late on purpose: ``synfin list`` should not
+wait for a screen, nor a screen for the probes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+import click
+
+from tracer import __version__
+from tui.cli_errors import CANNOT, INTERRUPTED, TERMINATED, USAGE, Trouble
+from tui.plain import plain
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+_text = click.option("--text", "form", flag_value="text", help="Aligned lines instead of the screen.")
+_json = click.option("--json", "form", flag_value="json", help="JSON lines instead of the screen.")
+_ascii = click.option("--ascii", "plain_glyphs", is_flag=True, help="Draw with ASCII characters only.")
+
+
+@click.group(invoke_without_command=True, context_settings=CONTEXT)
+@click.version_option(__version__, prog_name="synfin")
+@click.pass_context
+def synfin(context: click.Context) -> None:
+    """See the life of TCP connections: live from this machine's kernel, or from any recording.
+
+    Without a command: the start page.
+    """
+    if context.invoked_subcommand is None:
+        from tui.cli_start import start_page
+
+        start_page()
+
+
+@synfin.command("list")
+@click.option("--topic", help="Only scenarios of this topic.")
+def list_scenarios(topic: str | None) -> None:
+    """The scenarios, one line each."""
+    from scenarios import registry
+
+    rows = [registry.load(registry.origin(name)) for name in registry.names()]
+    chosen = [row for row in rows if topic in (None, row.topic)]
+    if not chosen:
+        topics = ", ".join(sorted({row.topic for row in rows}))
+        raise Trouble(f"no scenario has the topic {topic!r}; there are: {topics}", USAGE)
+    width = max(len(row.name) for row in chosen)
+    for row in chosen:
+        click.echo(f"{row.name:<{width}}  {row.topic:<10}  {row.title}")
+
+
+@synfin.command()
+@click.argument("scenario")
+@click.option("--step", is_flag=True, help="Hold before every step: Enter lets the actor take it.")
+@_text
+@_json
+@click.option("-w", "recording", metavar="FILE", help="Record to this pcapng file (- for standard output).")
+@click.option("--pace", type=click.FloatRange(0, 60), help="Seconds between steps (screen: 0.5, text: 0).")
+@click.option("--wait", is_flag=True, help="Text and JSON: go on until TIME_WAIT is over (a minute).")
+@click.option("--no-kernel", is_flag=True, help="Do without kernel probes: packets and tables, as a plain user has.")
+@_ascii
+def run(
+    scenario: str, step: bool, form: str | None, recording: str | None, pace: float | None, wait: bool,
+    no_kernel: bool, plain_glyphs: bool,
+) -> None:  # fmt: skip
+    """Play SCENARIO (a name of `synfin list`, or a file ./mine.py) with real sockets and watch it."""
+    from tui.cli_live import Request, run_scenario
+
+    run_scenario(
+        Request(scenario, step, form or _form_for_output(), recording, pace, wait, not no_kernel, plain_glyphs)
+    )
+
+
+@synfin.command()
+@click.argument("file")
+@_text
+@_json
+@_ascii
+def replay(file: str, form: str | None, plain_glyphs: bool) -> None:
+    """Show a recording or a capture (pcap, pcapng; - for standard input)."""
+    from tui.cli_replay import replay_file
+
+    replay_file(file, form or _form_for_output(), plain_glyphs=plain_glyphs)
+
+
+@synfin.command()
+@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+def doctor(as_json: bool) -> None:
+    """What this machine and these rights allow: kernel, BTF, bcc, each probe on or off and why."""
+    from tui.cli_doctor import examine
+
+    examine(as_json=as_json)
+
+
+def _form_for_output() -> str:
+    """The screen where there is a terminal, text where there is none."""
+    return "screen" if sys.stdout.isatty() and sys.stdin.isatty() else "text"
+
+
+def _terminated(number: int, frame: FrameType | None) -> NoReturn:
+    # As an exception, so that every `finally` on the way out runs: nothing is to be left behind.
+    signal.signal(number, signal.SIG_IGN)
+    raise SystemExit(TERMINATED)
+
+
+def main() -> None:
+    """Entry point: runs the command and turns every expected failure into one sentence and an exit code."""
+    signal.signal(signal.SIGTERM, _terminated)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, _terminated)
+    try:
+        synfin(standalone_mode=False)
+        sys.stdout.flush()
+    except click.exceptions.Exit as done:
+        sys.exit(done.exit_code)
+    except click.ClickException as wrong:
+        wrong.show()
+        sys.exit(USAGE)
+    except Trouble as trouble:
+        click.echo(f"synfin: {plain(str(trouble))}", err=True)
+        sys.exit(trouble.code)
+    except (KeyboardInterrupt, click.exceptions.Abort):
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        # The reader has gone (`| head`): not a failure. Python must not try to flush into it again.
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except PermissionError as refused:
+        where = f" {Path(str(refused.filename)).name!r}" if refused.filename else ""
+        click.echo(f"synfin: not permitted{where}: {refused.strerror}; `synfin doctor` says what is missing", err=True)
+        sys.exit(CANNOT)
+
+
+if __name__ == "__main__":
+    main()

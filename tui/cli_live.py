@@ -1,0 +1,267 @@
+"""`synfin run`: a scenario on its stage, watched with the best eyes to be had.
+
+The order is what makes nothing be missed: the stage is set first (its processes and network exist, nobody acts), then
+probes are aimed at that network, then the play begins. Setting the stage, loading probes and importing the screen take
+a few tenths of a second each and do not depend on one another, so they run side by side.
+
+Without kernel probes the same play is watched through packets and the socket table, and the states between two
+readings are worked out from the packets; every event says how it is known.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import IO, Any, Final
+
+import click
+
+from scenarios.play import Play
+from scenarios.registry import NotFound
+from scenarios.reports import ActorReports
+from scenarios.stage import Ground, Stage, StageError
+from tracer import __version__
+from tracer.kernel.clock import measure
+from tracer.recording.writer import Recorder, RecordingError
+from tracer.session import EventSource, Session, Sink
+from tracer.timeline import Timeline
+from tui.cli_errors import CANNOT, FAILED, INTERRUPTED, OUTPUT, USAGE, Trouble
+from tui.cli_kernel import Eyes, kernel_eyes
+from tui.cli_print import Printer
+from tui.feed import Probe
+
+SCREEN_PACE: Final = 0.5
+"""Seconds between steps on a screen: time to see that something happened; reading is what , and . are for."""
+SETTLE: Final = 0.3
+"""Seconds to go on listening when a play is over and nobody asked to wait: timers and last readings come in."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked `synfin run` for."""
+
+    scenario: str
+    step: bool
+    form: str
+    """screen, text or json."""
+    recording: str | None
+    pace: float | None
+    wait: bool
+    kernel: bool
+    ascii: bool
+
+
+class LiveFeed:
+    """A scenario being watched, as the screen reads it (tui.feed.Feed), and all that has to be let go of after."""
+
+    def __init__(self, stage: Stage, play: Play, session: Session, probes: Sequence[Probe], recorder: Recorder | None):
+        self.stage, self.play, self.session, self.recorder = stage, play, session, recorder
+        self.probes = probes
+        self.filter = ""
+        self.finished = False
+
+    @property
+    def timeline(self) -> Timeline:
+        """All events so far."""
+        return self.session.timeline
+
+    @property
+    def written(self) -> int:
+        """Events written by all sources."""
+        return self.session.losses().written
+
+    @property
+    def lost(self) -> int:
+        """Events lost by all sources."""
+        return self.session.losses().lost
+
+    @property
+    def recording(self) -> str | None:
+        """Where it is being recorded to; None when it is not, or no longer."""
+        return self.recorder.path if self.recorder and not self.recorder.failure else None
+
+    def close(self) -> None:
+        """End play, probes, recording and stage, in the order that loses nothing. May be called twice."""
+        if self.finished:
+            return
+        self.finished = True
+        try:
+            self.play.stop()
+            self.session.stop()
+        finally:
+            if self.recorder is not None:
+                losses = self.session.losses()
+                self.recorder.close(losses.written, losses.lost)
+            self.stage.close()
+
+
+def run_scenario(request: Request) -> None:
+    """Play and show. Raises Trouble for everything that ends it before its time."""
+    if request.step and request.form != "screen" and not sys.stdin.isatty():
+        raise Trouble("--step needs a terminal to press Enter in", USAGE)
+    with _staged(request) as feed:
+        if request.form == "screen":
+            _on_screen(feed, request)
+        else:
+            _as_lines(feed, request)
+        if feed.play.state == "failed":
+            raise Trouble(f"the scenario failed: {feed.play.failure}", FAILED)
+    if feed.recorder is not None:
+        if feed.recorder.failure:
+            raise Trouble(feed.recorder.failure, OUTPUT)
+        if feed.recorder.path != "-":
+            click.echo(f"recorded {feed.recorder.written} events in {feed.recorder.path}", err=True)
+
+
+@contextlib.contextmanager
+def _staged(request: Request) -> Iterator[LiveFeed]:
+    try:
+        stage = Stage.of(request.scenario)
+    except NotFound as failure:
+        raise Trouble(str(failure), USAGE) from None
+    with ThreadPoolExecutor(2) as side, contextlib.ExitStack() as undo:
+        compiled = side.submit(kernel_eyes) if request.kernel else None
+        if request.form == "screen":
+            side.submit(__import__, "tui.app")  # 0.3 s of imports while the stage is set
+        try:
+            ground = stage.open()
+        except StageError as failure:
+            raise Trouble(str(failure), CANNOT) from None
+        undo.callback(stage.close)
+        feed = _watch(request, stage, ground, compiled)
+        undo.pop_all()
+    try:
+        feed.play.start()
+        yield feed
+    finally:
+        feed.close()
+
+
+def _watch(request: Request, stage: Stage, ground: Ground, compiled: Future[Eyes] | None) -> LiveFeed:
+    """Sources aimed at the stage, a session that carries them, a play that waits for its first step."""
+    offset = measure().ns
+    kernel = compiled.result() if compiled else Eyes(None, [Probe("kernel", False, "switched off by --no-kernel")])
+    sources: list[EventSource] = []
+    if kernel.aim is not None:
+        sources.append(kernel.aim(ground, offset))
+    probes = list(kernel.probes)
+    inferring = kernel.aim is None
+    if inferring:
+        probes += _plain_eyes(stage, ground, sources)
+    reports = ActorReports(offset, calls=inferring)
+    sources.append(reports)
+    probes.append(Probe("script", True))
+    recorder = _recorder(request, stage, ground, probes)
+    sinks: list[Sink] = [recorder] if recorder else []
+    if request.form != "screen":
+        sinks.append(Printer(request.form, wide=_width()))
+    session = Session(sources, sinks=sinks, infer_states=inferring)
+    pace = request.pace if request.pace is not None else SCREEN_PACE if request.form == "screen" else 0.0
+    play = Play(stage, hold_steps=request.step, pace=pace, listener=reports.hear)
+    session.start()
+    return LiveFeed(stage, play, session, probes, recorder)
+
+
+def _plain_eyes(stage: Stage, ground: Ground, sources: list[EventSource]) -> list[Probe]:
+    """Packets and the socket table, as far as the rights go; what is missing says why."""
+    from tracer.tables.source import TableSource
+    from tracer.wire.ring import RingSeat
+    from tracer.wire.source import WireSource
+
+    probes = []
+    ports = () if ground.isolated else (ground.port,)
+    first = stage.scenario.actors[0]
+    netns = ground.networks[first]
+    try:
+        seat = RingSeat(stage.socket("packet"), stage.interface)
+        sources.append(WireSource(seat, netns, ports))
+        probes.append(Probe("packets", True))
+    except OSError as refused:
+        probes.append(Probe("packets", False, f"AF_PACKET: {refused.strerror}"))
+    for actor, inode in ground.networks.items():
+        if inode == netns and actor != first:
+            continue  # one network, one table
+        try:
+            sources.append(TableSource(stage.socket("diag", actor), inode, ports, tuple(ground.pids.values())))
+            probes.append(Probe("table", True, "sampled: what lies between two readings is not seen"))
+        except OSError as refused:
+            probes.append(Probe("table", False, f"sock_diag: {refused.strerror}"))
+    return probes
+
+
+def _recorder(request: Request, stage: Stage, ground: Ground, probes: Sequence[Probe]) -> Recorder | None:
+    if request.recording is None:
+        return None
+    if request.recording == "-" and (request.form != "screen" and sys.stdout.isatty()):
+        raise Trouble("a recording is binary: send -w - into a pipe or a file, not to a terminal", USAGE)
+    meta: dict[str, Any] = {
+        "version": __version__,
+        "kernel": platform.release(),
+        "scenario": stage.scenario.name,
+        "place": str(ground),
+        "probes": [probe._asdict() for probe in probes],
+    }
+    try:
+        return Recorder(request.recording, meta)
+    except RecordingError as failure:
+        raise Trouble(str(failure), OUTPUT) from None
+
+
+def _on_screen(feed: LiveFeed, request: Request) -> None:
+    from tui.app import SynfinApp
+
+    SynfinApp(feed, title=feed.stage.scenario.name, ascii_only=request.ascii).run()
+
+
+def _as_lines(feed: LiveFeed, request: Request) -> None:
+    scenario = feed.stage.scenario
+    _remark(f"{scenario.title}, {feed.stage.ground}")
+    for probe in feed.probes:
+        if not probe.on:
+            _remark(f"without {probe.group}: {probe.reason}")
+    try:
+        if request.step:
+            _step_by_hand(feed)
+        while not feed.play.wait(0.1):
+            if feed.session.failure is not None:
+                break
+        _linger(scenario.aftermath_seconds if request.wait and feed.play.state == "finished" else SETTLE, feed)
+    except KeyboardInterrupt:
+        raise Trouble("interrupted; what was seen until then is above", INTERRUPTED) from None
+
+
+def _step_by_hand(feed: LiveFeed) -> None:
+    for step in feed.play.steps:
+        _remark(f"[{step.number}/{len(feed.play.steps)}] {step.actor}: {step.text}  (Enter)")
+        if not sys.stdin.readline():
+            feed.play.run()
+            return
+        feed.play.next_step()
+        while feed.play.position < step.number and not feed.play.wait(0.02):
+            pass
+        if feed.play.state in ("failed", "stopped"):
+            return
+
+
+def _linger(seconds: float, feed: LiveFeed) -> None:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until and feed.session.failure is None:
+        time.sleep(0.05)
+
+
+def _remark(text: str) -> None:
+    """About the run, not of it: to standard error, so that standard output holds events only."""
+    out: IO[str] = sys.stderr
+    with contextlib.suppress(BrokenPipeError):
+        print(f"synfin: {text}", file=out)
+
+
+def _width() -> int:
+    import shutil
+
+    return shutil.get_terminal_size((80, 24)).columns if sys.stdout.isatty() else 80

@@ -1,0 +1,175 @@
+"""`synfin replay FILE`: a recording or a capture through the same session and screens as a live run."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any, Final, cast
+
+import click
+from tracer.replay.infer_events import StateEvents
+
+from tracer.capture import ByteSource, CaptureError, open_capture
+from tracer.capture.events import CaptureSource
+from tracer.recording.reader import is_recording
+from tracer.recording.source import RecordingSource
+from tracer.session import Session
+from tracer.timeline import Timeline
+from tui.cli_errors import INTERRUPTED, USAGE, Trouble
+from tui.cli_print import Printer, terminal_width
+from tui.feed import Probe
+
+SNIFF: Final = 4096
+"""Bytes looked at to tell a recording of ours from any other capture: its section header is the first thing in it."""
+
+
+class ReplayFeed:
+    """A file being read, as the screen sees it (tui.feed.Feed)."""
+
+    recording = None
+    filter = ""
+    play = None
+
+    def __init__(self, source: RecordingSource | CaptureSource, printer: Printer | None = None) -> None:
+        self.source = source
+        ours = isinstance(source, RecordingSource)
+        self.session = Session(
+            [source], sinks=[printer] if printer else [], derive=[] if ours else [StateEvents().extend]
+        )
+        self.finished = False
+        self._reader: threading.Thread | None = None
+        self._stopping = False
+
+    @property
+    def timeline(self) -> Timeline:
+        """All events read so far."""
+        return self.session.timeline
+
+    @property
+    def written(self) -> int:
+        """Events read so far."""
+        return self.session.losses().written
+
+    @property
+    def lost(self) -> int:
+        """Events that were lost when it was recorded, as far as read."""
+        table = self.timeline.table("trace:lost")
+        return int(table["total"][-1]) if len(table) else 0
+
+    @property
+    def probes(self) -> Sequence[Probe]:
+        """Which probes were on when it was recorded; for a capture, what it can and cannot tell."""
+        if isinstance(self.source, CaptureSource):
+            return [Probe("capture", True), Probe("kernel", False, "a capture holds packets; states are inferred")]
+        told = self.source.reader.meta.get("probes", [])
+        return [
+            Probe(str(row.get("group", "?")), bool(row.get("on")), str(row.get("reason", "")))
+            for row in told
+            if isinstance(row, dict)
+        ]
+
+    def read_all(self) -> None:
+        """Read to the end, in the calling thread."""
+        while not self.source.finished and not self._stopping:
+            self.session.pump(final=True)
+        self.session.stop()
+        self.finished = True
+
+    def read_behind(self) -> None:
+        """Read to the end in a thread of its own, while somebody looks at what is there already."""
+        self._reader = threading.Thread(target=self.read_all, name="synfin-replay", daemon=True)
+        self._reader.start()
+
+    def close(self) -> None:
+        """Stop reading."""
+        self._stopping = True
+        if self._reader is not None:
+            self._reader.join()
+
+    def notes(self) -> Iterator[str]:
+        """What could not be read, one sentence each."""
+        if isinstance(self.source, RecordingSource):
+            yield from self.source.reader.notes
+        else:
+            yield from (str(note) for note in self.source.capture.notes)
+
+
+def replay_file(file: str, form: str, *, plain_glyphs: bool) -> None:
+    """Open and show ``file``. Raises Trouble when nothing of it can be read."""
+    if form == "screen" and file == "-":
+        file = _keep_piped_input()
+    try:
+        source = open_source(file)
+    except CaptureError as failure:
+        raise Trouble(str(failure), USAGE) from None
+    if form == "screen":
+        from tui.app import SynfinApp
+
+        feed = ReplayFeed(source)
+        feed.read_behind()
+        try:
+            SynfinApp(feed, title=Path(file).name, ascii_only=plain_glyphs, mode="replay").run()
+        finally:
+            feed.close()
+    else:
+        feed = ReplayFeed(source, Printer(form, wide=terminal_width()))
+        try:
+            feed.read_all()
+        except KeyboardInterrupt:
+            raise Trouble("interrupted; what was read until then is above", INTERRUPTED) from None
+    for note in feed.notes():
+        click.echo(f"synfin: {note}", err=True)
+
+
+def open_source(file: str) -> RecordingSource | CaptureSource:
+    """Whatever ``file`` is, as a source of events: a recording of ours or any capture, packed or not, path or "-".
+
+    Raises CaptureError, one sentence, when nothing of it can be read.
+    """
+    stream = _Stream(ByteSource(file))
+    buffered = io.BufferedReader(cast(Any, stream), SNIFF)
+    head = buffered.peek(SNIFF)
+    if is_recording(head):
+        return RecordingSource(buffered)
+    if file == "-" or file.startswith("/dev/fd/"):
+        return CaptureSource(open_capture(buffered))
+    stream.close()
+    return CaptureSource(open_capture(file))
+
+
+class _Stream(io.RawIOBase):
+    """A ByteSource as Python's own kind of stream."""
+
+    def __init__(self, source: ByteSource) -> None:
+        self._source = source
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, target: Any, /) -> int:
+        return self._source.readinto(memoryview(target))
+
+    def close(self) -> None:
+        if not self.closed:
+            self._source.close()
+        super().close()
+
+
+def _keep_piped_input() -> str:
+    """The capture comes through standard input, but the screen needs that for keys: move one, reopen the other."""
+    kept = os.dup(0)
+    try:
+        keyboard = os.open("/dev/tty", os.O_RDWR)
+    except OSError:
+        raise Trouble("there is no terminal to read keys from; use --text", USAGE) from None
+    os.dup2(keyboard, 0)
+    os.close(keyboard)
+    with contextlib.suppress(OSError, ValueError):
+        replacement: IO[str] = os.fdopen(0, "r", closefd=False)
+        sys.stdin = sys.__stdin__ = replacement  # type: ignore[misc]  # textual reads from __stdin__
+    return f"/dev/fd/{kept}"
