@@ -38,6 +38,15 @@ EVIDENCE_MARK: Final[dict[Evidence, str]] = {
 """What follows a state on screen so that a guess never looks like a sighting."""
 
 
+class Certainty(IntEnum):
+    """How firmly an inferred state stands. Packets show what was sent; what arrived is only deduced."""
+
+    NONE = 0  # not inferred
+    CERTAIN = 1  # the end's own segments show it
+    PROVISIONAL = 2  # deduced from a segment that it should have received, or partly seen
+    CORRECTED = 3  # an earlier deduction was wrong: the step back, which is no transition of the table
+
+
 class Source(IntEnum):
     """Which part of the tracer brought the event in."""
 
@@ -346,6 +355,7 @@ KINDS: Final[tuple[Kind, ...]] = (
         *SNAPSHOT,
         Field("old", "state", "", "from"),
         Field("new", "state", "", "to"),
+        Field("certainty", "u8", "", "of an inferred state: 1 certain, 2 provisional, 3 corrected; else 0", derived=True),
     )),
     Kind("socket:destroy", Lane.SOCKET, Ring.SOCKET, "a socket is freed", SNAPSHOT),
     Kind("socket:readable", Lane.SOCKET, Ring.SOCKET, "a socket's readers are told that there is something", SNAPSHOT),
