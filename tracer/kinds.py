@@ -355,7 +355,7 @@ KINDS: Final[tuple[Kind, ...]] = (
         *SNAPSHOT,
         Field("old", "state", "", "from"),
         Field("new", "state", "", "to"),
-        Field("certainty", "u8", "", "of an inferred state: 1 certain, 2 provisional, 3 corrected; else 0", derived=True),
+        Field("certainty", "u8", "", "of an inferred state: 1 certain, 2 provisional, 3 corrected", derived=True),
     )),
     Kind("socket:destroy", Lane.SOCKET, Ring.SOCKET, "a socket is freed", SNAPSHOT),
     Kind("socket:readable", Lane.SOCKET, Ring.SOCKET, "a socket's readers are told that there is something", SNAPSHOT),
