@@ -28,7 +28,7 @@ _SYS_BPF: Final = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "ppc64le": 361
 _MAP_LOOKUP, _MAP_UPDATE, _MAP_DELETE, _PROG_LOAD, _OBJ_GET_INFO = 1, 2, 3, 5, 15
 _RAW_TRACEPOINT_OPEN: Final = 17
 _TYPE_RAW_TRACEPOINT, _TYPE_TRACING = 17, 26
-_ATTACH_TRACE_RAW_TP: Final = 23
+_ATTACH_TRACE_RAW_TP, _ATTACH_TRACE_FENTRY = 23, 24
 """enum bpf_cmd, bpf_prog_type and bpf_attach_type of include/uapi/linux/bpf.h."""
 
 _LOG_BYTES: Final = 1 << 20
@@ -89,12 +89,13 @@ def bpf(command: int, attributes: bytes) -> int:
     return result
 
 
-def load(name: str, instructions: bytes, mode: Mode, btf_id: int = 0) -> int:
+def load(name: str, instructions: bytes, mode: Mode, btf_id: int = 0, *, fentry: bool = False) -> int:
     """PROG_LOAD. Returns the program's descriptor; raises `AttachError` with the end of the verifier's log."""
     code = ctypes.create_string_buffer(instructions, len(instructions))
     licence = ctypes.create_string_buffer(b"GPL")  # helpers as bpf_probe_read_kernel are for GPL programs only
-    kind = _TYPE_TRACING if mode is Mode.TP_BTF else _TYPE_RAW_TRACEPOINT
-    attach_type = _ATTACH_TRACE_RAW_TP if mode is Mode.TP_BTF else 0
+    typed = fentry or mode is Mode.TP_BTF
+    kind = _TYPE_TRACING if typed else _TYPE_RAW_TRACEPOINT
+    attach_type = _ATTACH_TRACE_FENTRY if fentry else _ATTACH_TRACE_RAW_TP if typed else 0
 
     def attempt(log: ctypes.Array[ctypes.c_char] | None) -> int:
         return bpf(
@@ -114,7 +115,7 @@ def load(name: str, instructions: bytes, mode: Mode, btf_id: int = 0) -> int:
                 0,
                 attach_type,
                 *(0, 0, 0, 0, 0, 0, 0),  # no BTF of our own, no function or line records
-                btf_id if mode is Mode.TP_BTF else 0,
+                btf_id if typed else 0,
             ),
         )
 
@@ -131,17 +132,22 @@ def load(name: str, instructions: bytes, mode: Mode, btf_id: int = 0) -> int:
         raise AttachError(f"{name}: {error.strerror}: {words}") from error
 
 
-def attach(name: str, hook: str, instructions: bytes, mode: Mode, btf_id: int = 0) -> Attached:
-    """Load a program and hang it on the tracepoint `hook`. Raises `AttachError`; leaves nothing behind then."""
-    program = load(name, instructions, mode, btf_id)
+def attach(
+    name: str, hook: str, instructions: bytes, mode: Mode, btf_id: int = 0, *, fentry: bool = False
+) -> Attached:
+    """Load a program and hang it on the tracepoint `hook`; `fentry`: on the entry of the function `hook`.
+
+    Raises `AttachError`; leaves nothing behind then.
+    """
+    program = load(name, instructions, mode, btf_id, fentry=fentry)
     text = ctypes.create_string_buffer(hook.encode())
     try:
-        # a tp_btf program knows its tracepoint by its BTF id already: the name stays empty
-        pointer = 0 if mode is Mode.TP_BTF else ctypes.addressof(text)
+        # a typed program knows its hook by its BTF id already: the name stays empty
+        pointer = 0 if fentry or mode is Mode.TP_BTF else ctypes.addressof(text)
         link = bpf(_RAW_TRACEPOINT_OPEN, struct.pack("<QII", pointer, program, 0))
     except OSError as error:
         os.close(program)
-        raise AttachError(f"{name}: tracepoint {hook}: {error.strerror}") from error
+        raise AttachError(f"{name}: {hook}: {error.strerror}") from error
     return Attached(name, hook, mode, program, link)
 
 

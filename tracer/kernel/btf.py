@@ -243,9 +243,9 @@ class Btf:
             args.append(Argument(self._size(arg), pointer))
         return Prototype(type_id, tuple(args))
 
-    def functions(self, *names: str) -> frozenset[str]:
-        """Which of the named functions the kernel has (as non-inlined functions BTF lists)."""
-        return frozenset(name for name in names if self.find(name, FUNC))
+    def function(self, name: str) -> int | None:
+        """Id of a function of the kernel (what fentry attaches to); None when it has none of that name."""
+        return self.find(name, FUNC) or None
 
 
 def build_id(notes: Path = NOTES) -> str:
@@ -306,7 +306,7 @@ class KernelTypes:
             case "tracepoint":
                 answer = None if (proto := self.btf.tracepoint(name)) is None else asdict(proto)
             case _:
-                answer = bool(self.btf.functions(name))
+                answer = self.btf.function(name)
         self._known[question] = answer
         self._dirty = True
         return answer
@@ -332,9 +332,10 @@ class KernelTypes:
             return None
         return Prototype(answer["btf_id"], tuple(Argument(**argument) for argument in answer["args"]))
 
-    def has_function(self, name: str) -> bool:
-        """Whether the kernel has the function as one of its own (not inlined everywhere)."""
-        return bool(self._ask(f"function {name}"))
+    def function(self, name: str) -> int | None:
+        """As `Btf.function`."""
+        answer = self._ask(f"function {name}")
+        return None if answer is None else int(answer)
 
     def save(self) -> bool:
         """Write new answers to the cache; False when that was not possible (never raises for it)."""

@@ -1,0 +1,57 @@
+"""The one program text: accessors for this kernel, the vocabulary's structs, constants, then the pieces by group."""
+
+from __future__ import annotations
+
+import platform
+import time
+from importlib.resources import files
+
+from tracer.events import c_declarations
+from tracer.kernel.attach import Mode
+from tracer.kernel.btf import KernelTypes
+from tracer.kernel.fields import c_accessors
+from tracer.kernel.probes import SYMBOLS, TEXTS
+from tracer.kernel.ring import HEADER_BYTES
+from tracer.kernel.syscalls import CALL, MAX_NUMBER
+from tracer.kinds import MAX_HEADER_BYTES, MAX_READY, STRIDE, Ring
+
+
+def jiffy_rate() -> int:
+    """CONFIG_HZ of the running kernel: the coarse clock ticks once a jiffy."""
+    return round(1 / time.clock_getres(6))  # CLOCK_MONOTONIC_COARSE, which Python's time module does not name
+
+
+def constants(types: KernelTypes, symbols: dict[str, int], mode: Mode, pages: dict[Ring, int]) -> dict[str, int]:
+    """Every number the text leaves open."""
+    switch = types.tracepoint("sched_switch")
+    values = {
+        "TYPED": int(mode is Mode.TP_BTF),
+        "HZ": jiffy_rate(),
+        "MAX_HEADER": MAX_HEADER_BYTES,
+        "MAX_READY": MAX_READY,
+        "MAX_NUMBER": MAX_NUMBER,
+        "PACKED_EPOLL": int(platform.machine() == "x86_64"),
+        "SWITCH_HAS_STATE": int(switch is not None and len(switch.args) >= 4),  # since 5.18
+    }
+    for ring in (Ring.SMALL, Ring.OBJECT, Ring.SOCKET):
+        values[ring.name] = int(ring)
+        values[f"{ring.name}_BODY"] = STRIDE[ring] - HEADER_BYTES
+        values[f"{ring.name}_PAGES"] = pages[ring]
+    for name in ("socket", "accept", "accept4", "epoll_ctl"):
+        values[f"CALL_{name.upper()}"] = CALL[name]
+    for name in SYMBOLS:
+        values[name.upper()] = symbols.get(name, 0)
+    return values
+
+
+def program_text(
+    types: KernelTypes, symbols: dict[str, int], mode: Mode, pages: dict[Ring, int], ourselves: int
+) -> str:
+    """The whole C text for this kernel, this mode and rings of that many pages; process `ourselves` is not followed."""
+    values = {**constants(types, symbols, mode, pages), "OURSELVES": ourselves}
+    defines = "".join(f"#define {name} {value:#x}{'ULL' if value >> 31 else ''}\n" for name, value in values.items())
+    folder = files("tracer.kernel") / "text"
+    pieces = {name: (folder / name).read_text(encoding="utf-8") for name in TEXTS}
+    # the accessors need LD, and everything else needs the accessors: they go in at the mark
+    common = pieces["common.c"].replace("/* ACCESSORS */", c_accessors(types))
+    return "".join((defines, c_declarations(), common, *(pieces[name] for name in TEXTS[1:])))

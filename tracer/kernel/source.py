@@ -1,0 +1,340 @@
+"""The kernel as a source of batches: probes on, rings drained, records in one order.
+
+Order. Within a ring the position is the causal order. Between rings records merge by time: each ring's times are made
+monotone (a program takes its time just after its place in the ring), and a drain only hands out what is older than the
+moment at which it began, so that no ring can still bring something earlier. What is younger waits for the next drain.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracer.batch import Batch
+from tracer.events import HEAD, NUMBER, PACKETS, PAYLOAD, RING_HEAD, RING_PAYLOAD
+from tracer.headers import decode
+from tracer.kernel.attach import Attached, AttachError, Mode, attach, map_delete, map_update
+from tracer.kernel.btf import BtfError, KernelTypes
+from tracer.kernel.clock import Clock
+from tracer.kernel.compile import CompileError, Module, compile_text
+from tracer.kernel.fields import FIELDS, find
+from tracer.kernel.probes import ALL_GROUPS, PROBES, SYMBOLS, Group, Hook, Probe
+from tracer.kernel.program import program_text
+from tracer.kernel.ring import MappedRing, Tallies, Tally
+from tracer.kernel.settle import settle
+from tracer.kernel.symbols import addresses
+from tracer.kernel.syscalls import CALL, DATA_CALLS, EPOLL_CALLS, FD_CALLS, numbers
+from tracer.kinds import STRIDE, Evidence, Ring, Source
+from tracer.session import Losses
+
+FOLLOW: Final = 1
+INHERIT: Final = 2
+_PAGE: Final = 4096
+RINGS: Final = {Ring.SMALL: "small_ring", Ring.OBJECT: "object_ring", Ring.SOCKET: "socket_ring"}
+DEFAULT_BYTES: Final = {Ring.SMALL: 8 << 20, Ring.OBJECT: 8 << 20, Ring.SOCKET: 8 << 20}
+"""Sizes of the rings: 80,000 calls, 43,000 packets, 32,000 socket records between two drains."""
+_ESSENTIAL: Final = Group.STATES
+
+
+class KernelError(Exception):
+    """Probing is not possible here; one sentence says why."""
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Who is followed. A socket is followed when any of these holds, and then until it is freed."""
+
+    processes: frozenset[int] = frozenset()
+    """These processes and all that they will fork."""
+    parents: frozenset[int] = frozenset()
+    """Not these processes themselves, but all that they will fork."""
+    netns: frozenset[int] = frozenset()
+    """Inodes of network namespaces."""
+    ports: frozenset[int] = frozenset()
+    """Local or peer's port."""
+    everything: bool = False
+    """The whole machine, but for this process."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """One probe: on, or off and why."""
+
+    probe: Probe
+    hook: Hook | None
+    on: bool
+    why: str = ""
+    missed: int = 0
+    """Runs that the kernel skipped because the same program was already running on that processor."""
+
+
+@dataclass
+class _Queue:
+    """Rows of one ring that are not handed out yet."""
+
+    body: NDArray[np.uint8]
+    last: int = 0
+    """Largest time handed out: later rows never go below it."""
+
+
+@dataclass
+class KernelSource:
+    """The probes of this machine. `start` puts them on, `drain` brings events, `stop` takes everything off.
+
+    `mode` None means: tp_btf, and raw_tp where the kernel refuses that.
+    """
+
+    groups: frozenset[Group] = ALL_GROUPS
+    mode: Mode | None = None
+    ring_bytes: dict[Ring, int] = field(default_factory=lambda: dict(DEFAULT_BYTES))
+
+    def __post_init__(self) -> None:
+        self._module: Module | None = None
+        self._attached: list[Attached] = []
+        self._status: list[Status] = []
+        self._rings: dict[Ring, MappedRing] = {}
+        self._queues = {ring: _Queue(np.zeros((0, STRIDE[ring] - 8), np.uint8)) for ring in RINGS}
+        self._tallies: Tallies | None = None
+        self._counts = dict.fromkeys(RINGS, Tally(0, 0))
+        self._frames: dict[int, int] = {}
+        self._clock = Clock()
+        self._busy_since: dict[Ring, int] = {}
+
+    # Starting
+
+    def start(self, followed: Filter) -> None:
+        """Put the probes on; when it returns they run. Raises `KernelError`, and has left nothing behind then."""
+        try:
+            types = KernelTypes()
+            symbols = addresses(SYMBOLS)
+            if self.mode is not None:
+                self._load(types, symbols, self.mode, followed)
+            else:
+                try:
+                    self._load(types, symbols, Mode.TP_BTF, followed)
+                except AttachError:
+                    self._let_go()
+                    self._load(types, symbols, Mode.RAW_TP, followed)
+            types.save()
+        except (BtfError, CompileError, AttachError, OSError) as error:
+            self._let_go()
+            raise KernelError(str(error)) from error
+        except BaseException:
+            self._let_go()
+            raise
+
+    def _load(self, types: KernelTypes, symbols: dict[str, int], mode: Mode, followed: Filter) -> None:
+        pages = {ring: size // _PAGE for ring, size in self.ring_bytes.items()}
+        self._module = compile_text(program_text(types, symbols, mode, pages, os.getpid()))
+        self.running_mode = mode
+        self._fill_maps(followed)
+        for ring, name in RINGS.items():
+            self._rings[ring] = MappedRing(self._module.map_fd(name), self.ring_bytes[ring], STRIDE[ring])
+        self._tallies = Tallies(self._module.map_fd("tallies"))
+        self._status = [self._put_on(probe, types, symbols, mode) for probe in PROBES]
+
+    def _put_on(self, probe: Probe, types: KernelTypes, symbols: dict[str, int], mode: Mode) -> Status:
+        assert self._module is not None
+        if probe.group not in self.groups:
+            return Status(probe, None, False, "not asked for")
+        rows = {row.accessor: row for row in FIELDS}
+        lacking = [name for name in probe.needs if find(types, rows[name]) is None]
+        if lacking:
+            return Status(probe, None, False, f"this kernel has no {', '.join(rows[lacking[0]].paths)}")
+        hidden = [name for name in probe.symbols if name not in symbols]
+        if hidden:
+            why = f"the address of {hidden[0]} is not to be had: CAP_SYSLOG is needed, or this kernel lacks it"
+            return Status(probe, None, False, why)
+        why = "this kernel has none of: " + ", ".join(hook.name for hook in probe.hooks)
+        for hook in probe.hooks:
+            prototype = None if hook.fentry else types.tracepoint(hook.name)
+            number = types.function(hook.name) if hook.fentry else prototype.btf_id if prototype else None
+            if number is None:
+                continue
+            try:
+                code = self._module.program(probe.program)
+                self._attached.append(attach(probe.program, hook.name, code, mode, number, fentry=hook.fentry))
+            except AttachError as error:
+                if probe.group is _ESSENTIAL:
+                    raise
+                why = str(error)
+                continue
+            return Status(probe, hook, True)
+        return Status(probe, None, False, why)
+
+    # Who is followed
+
+    def _map(self, name: str) -> int:
+        if self._module is None:
+            raise KernelError("the probes are not on")
+        return self._module.map_fd(name)
+
+    def _fill_maps(self, followed: Filter) -> None:
+        calls = self._map("calls")
+        flags = ((FD_CALLS, 0x100), (DATA_CALLS, 0x200), (EPOLL_CALLS, 0x400))
+        names = {index: name for name, index in CALL.items()}
+        for number, index in numbers().items():
+            what = index | sum(flag for among, flag in flags if names[index] in among)
+            map_update(calls, _u32(number), _u32(what))
+        settings = (bool(followed.processes or followed.parents), followed.netns, followed.ports, followed.everything)
+        map_update(self._map("settings"), _u32(0), b"".join(_u32(int(bool(value))) for value in settings))
+        for parent in followed.parents:
+            self.follow_process(parent, itself=False)
+        for process in followed.processes:
+            self.follow_process(process)
+        for name, values in (("netns_set", followed.netns), ("port_set", followed.ports)):
+            for value in values:
+                map_update(self._map(name), _u32(value), _u32(1))
+
+    def follow_process(self, pid: int, *, itself: bool = True) -> None:
+        """From now on follow a process and what it forks; with `itself` False only what it forks."""
+        map_update(self._map("tree"), _u32(pid), _u32(INHERIT | (FOLLOW if itself else 0)))
+
+    def unfollow_process(self, pid: int) -> None:
+        """No longer; its children and sockets stay followed."""
+        map_delete(self._map("tree"), _u32(pid))
+
+    # Reading
+
+    def drain(self) -> Batch:
+        """Events since the last call, in order. Never blocks; after `stop` brings the rest."""
+        now = time.monotonic_ns()
+        final = not self._rings
+        cutoff = np.uint64(np.iinfo(np.uint64).max) if final else np.uint64(now)
+        for ring, mapped in self._rings.items():
+            queue = self._queues[ring]
+            fresh = mapped.drain()
+            if len(fresh):
+                queue.body = np.concatenate((queue.body, fresh)) if len(queue.body) else fresh
+            if mapped.stopped_at_busy:
+                # the record under way may be as old as the last one before it
+                cutoff = min(cutoff, np.uint64(_times(queue.body)[-1] if len(queue.body) else queue.last))
+        return self._take(cutoff, now + (1 << 62) if final else now)
+
+    def _take(self, cutoff: np.uint64, now: int) -> Batch:
+        settled = settle(self._queues[Ring.OBJECT].body, now)
+        if settled.open_since is not None:
+            cutoff = min(cutoff, np.uint64(settled.open_since - 1))
+        parts: list[NDArray[np.uint8]] = []
+        keys: list[NDArray[np.uint64]] = []
+        for ring, queue in self._queues.items():
+            times = np.maximum.accumulate(np.maximum(_times(queue.body), np.uint64(queue.last)))
+            count = int(np.searchsorted(times, cutoff, side="right"))
+            if ring is Ring.OBJECT:
+                ready = settled.origin < count
+                parts.append(settled.body[ready])
+                keys.append(times[settled.origin[ready]])
+            else:
+                parts.append(queue.body[:count])
+                keys.append(times[:count])
+            if count:
+                queue.last = int(times[count - 1])
+                queue.body = queue.body[count:]
+        return self._batch(parts, np.concatenate(keys))
+
+    def _batch(self, parts: list[NDArray[np.uint8]], keys: NDArray[np.uint64]) -> Batch:
+        order = np.argsort(keys, kind="stable")
+        ring_heads = np.concatenate([_heads(part) for part in parts])[order]
+        heads = np.zeros(len(order), HEAD)
+        for name in RING_HEAD.names or ():
+            heads[name] = ring_heads[name]
+        heads["probe_time"] = ring_heads["time"]
+        heads["time"] = keys[order] + np.uint64(self._clock.offset.ns)
+        heads["source"], heads["evidence"] = Source.KERNEL, Evidence.OBSERVED
+        tables: dict[int, NDArray[np.void]] = {}
+        rank = np.empty(len(order), np.int64)
+        rank[order] = np.arange(len(order))
+        at = 0
+        for part in parts:
+            kinds = _heads(part)["kind"]
+            for kind in np.unique(kinds).tolist():
+                mine = np.flatnonzero(kinds == kind)
+                tables[kind] = self._table(kind, part[mine])
+                heads["row"][rank[at + mine]] = np.arange(len(mine))  # a kind has one ring, so its order is that ring's
+            at += len(part)
+        return Batch(heads, tables)
+
+    def _table(self, kind: int, body: NDArray[np.uint8]) -> NDArray[np.void]:
+        layout = RING_PAYLOAD[kind]
+        at = RING_HEAD.itemsize
+        raw = np.ascontiguousarray(body[:, at : at + layout.itemsize]).view(layout)[:, 0]
+        if layout == PAYLOAD[kind]:
+            return raw
+        rows = np.zeros(len(raw), PAYLOAD[kind])
+        for name in layout.names or ():
+            rows[name] = raw[name]
+        if kind in PACKETS:
+            decode(rows)
+            before = self._frames.get(kind, 0)
+            rows["frame"] = np.arange(before + 1, before + 1 + len(rows))
+            self._frames[kind] = before + len(rows)
+        return rows
+
+    # Counting and ending
+
+    def tallies(self) -> dict[Ring, Tally]:
+        """Written and lost records by ring, exactly."""
+        if self._tallies is not None:
+            self._counts = {ring: self._tallies.read(int(ring)) for ring in RINGS}
+        return dict(self._counts)
+
+    def losses(self) -> Losses:
+        """Written and lost records of all rings."""
+        counts = self.tallies().values()
+        return Losses(sum(count.written for count in counts), sum(count.lost for count in counts))
+
+    def status(self) -> list[Status]:
+        """Every probe: on, or off and why."""
+        missed = {program.name: program.runs().get("recursion_misses", 0) for program in self._attached}
+        return [
+            Status(row.probe, row.hook, row.on, row.why, missed.get(row.probe.program, row.missed))
+            for row in self._status
+        ]
+
+    def stop(self) -> None:
+        """Take the probes off; a last `drain` brings what is still in the rings. Twice is allowed."""
+        self._status = self.status()
+        for program in self._attached:
+            program.close()
+        self._attached = []
+        for ring, mapped in self._rings.items():
+            queue = self._queues[ring]
+            queue.body = np.concatenate((queue.body, mapped.drain()))
+        self.tallies()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        for program in self._attached:
+            program.close()
+        for mapped in self._rings.values():
+            with contextlib.suppress(BufferError):
+                mapped.close()
+        self._attached, self._rings, self._tallies = [], {}, None
+        if self._module is not None:
+            self._module.close()
+            self._module = None
+
+
+def _u32(value: int) -> bytes:
+    return value.to_bytes(4, "little")
+
+
+def _times(body: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    return np.ascontiguousarray(body[:, :8]).view(np.uint64)[:, 0]
+
+
+def _heads(body: NDArray[np.uint8]) -> NDArray[np.void]:
+    return np.ascontiguousarray(body[:, : RING_HEAD.itemsize]).view(RING_HEAD)[:, 0]
+
+
+def kinds_of(batches: Iterable[Batch]) -> list[str]:
+    """Names of the kinds, event by event (for tests and doctor)."""
+    names = {number: name for name, number in NUMBER.items()}
+    return [names[kind] for batch in batches for kind in batch.heads["kind"].tolist()]

@@ -1,0 +1,233 @@
+/* Common ground of all probes: reading memory, rings with exact counts, who is followed, the head of a record.
+ *
+ * TYPED is 1 when programs are loaded as tp_btf: pointers that come as arguments have a type that the verifier knows
+ * and are read by plain loads. Everything reached by a detour (fd tables, timers, wait queues) is read by
+ * bpf_probe_read_kernel in both modes, hence the flag that every accessor takes.
+ */
+
+static u64 (*current_task)(void) = (void *)35;               /* bpf_get_current_task, hidden from BCC's rewriter */
+static u64 (*cookie_of)(void *sk) = (void *)46;             /* bpf_get_socket_cookie; BCC declares it as u32 */
+static void *(*as_tcp_sock)(void *sk) = (void *)137;        /* bpf_skc_to_tcp_sock */
+
+#define READ(T) \
+    static __always_inline T read_##T(u64 p) { T v = 0; bpf_probe_read_kernel(&v, sizeof(v), (void *)p); return v; }
+READ(u8) READ(u16) READ(u32) READ(u64) READ(s8) READ(s16) READ(s32) READ(s64)
+#define LD(T, typed, p, at) ((typed) ? *(volatile T *)((p) + (at)) : read_##T((p) + (at)))
+
+/* ACCESSORS */
+
+/* include/net/tcp_states.h */
+#define TCP_ESTABLISHED 1
+#define TCP_SYN_SENT 2
+#define TCP_SYN_RECV 3
+#define TCP_CLOSE 7
+#define TCP_CLOSE_WAIT 8
+#define TCP_LISTEN 10
+
+/* ---- rings: one for each class of record, each of one stride; refused records are counted */
+
+BPF_RINGBUF_OUTPUT(small_ring, SMALL_PAGES);
+BPF_RINGBUF_OUTPUT(object_ring, OBJECT_PAGES);
+BPF_RINGBUF_OUTPUT(socket_ring, SOCKET_PAGES);
+BPF_PERCPU_ARRAY(tallies, u64, 8);                          /* 2 * ring written, 2 * ring + 1 lost */
+
+static __always_inline void tally(int slot)
+{
+    u64 *n = tallies.lookup(&slot);
+    if (n)
+        __sync_fetch_and_add(n, 1); /* a plain ++ loses one in a million: a program can be interrupted by another */
+}
+static __always_inline int lost(int ring) { tally(2 * ring + 1); return 0; }
+static __always_inline void *small_record(void) { return small_ring.ringbuf_reserve(SMALL_BODY); }
+static __always_inline void *object_record(void) { return object_ring.ringbuf_reserve(OBJECT_BODY); }
+static __always_inline void *socket_record(void) { return socket_ring.ringbuf_reserve(SOCKET_BODY); }
+/* flag 1, BPF_RB_NO_WAKEUP: user space drains by the clock */
+static __always_inline void small_done(void *e) { small_ring.ringbuf_submit(e, 1); tally(2 * SMALL); }
+static __always_inline void object_done(void *e) { object_ring.ringbuf_submit(e, 1); tally(2 * OBJECT); }
+static __always_inline void socket_done(void *e) { socket_ring.ringbuf_submit(e, 1); tally(2 * SOCKET); }
+
+/* ---- who is followed */
+
+struct settings { u32 by_tree; u32 by_netns; u32 by_port; u32 everything; };
+BPF_ARRAY(settings, struct settings, 1);
+BPF_HASH(tree, u32, u32, 16384);                            /* tgid -> FOLLOW | INHERIT */
+BPF_HASH(netns_set, u32, u32, 1024);                        /* namespace inode */
+BPF_HASH(port_set, u32, u32, 1024);                         /* port */
+#define FOLLOW 1                                            /* its calls, threads and sockets are recorded */
+#define INHERIT 2                                           /* its children are followed */
+
+struct followed { u64 cookie; };
+BPF_HASH(sockets, u64, struct followed, 131072);            /* address of a followed socket, until it is freed */
+struct port_key { u32 netns; u32 port; };
+BPF_TABLE("lru_hash", struct port_key, u32, ports, 65536);  /* local ports of followed sockets */
+
+/* ---- what this CPU is doing: the packet in whose processing it is, the last readiness notice, a socket to look at */
+
+struct here { u64 packet; u64 ready; u64 dirty; u64 src[2]; u64 dst[2]; u32 sport; u32 dport; };
+BPF_PERCPU_ARRAY(cpu_here, struct here, 1);
+static __always_inline struct here *here(void) { int zero = 0; return cpu_here.lookup(&zero); }
+
+static __always_inline u32 followed_task(u32 tgid) { u32 *how = tree.lookup(&tgid); return how ? *how & FOLLOW : 0; }
+
+static __always_inline int followed_place(u32 netns, u32 port, u32 peer)
+{
+    int zero = 0;
+    struct settings *s = settings.lookup(&zero);
+    if (!s)
+        return 0;
+    if (s->everything)
+        return 1;
+    if (s->by_netns && netns_set.lookup(&netns))
+        return 1;
+    return s->by_port && (port_set.lookup(&port) || port_set.lookup(&peer));
+}
+
+/* The current task's processes are followed by name (tree) or by the namespace they live in. */
+static __always_inline int followed_current(void)
+{
+    int zero = 0;
+    struct settings *s = settings.lookup(&zero);
+    u32 tgid = bpf_get_current_pid_tgid() >> 32;
+    if (followed_task(tgid))
+        return 1;
+    if (!s || tgid == 0)
+        return 0;
+    if (tgid == OURSELVES)
+        return 0;
+    if (s->everything)
+        return 1;
+    if (!s->by_netns)
+        return 0;
+    u64 proxy = task_nsproxy(current_task(), 0);
+    u32 inum = proxy ? net_inum(nsproxy_net(proxy, 0), 0) : 0;
+    return netns_set.lookup(&inum) != NULL;
+}
+
+static __always_inline u32 sock_netns(u64 sk, const int typed)
+{
+    return net_inum(skc_net(sk, typed), 0);
+}
+
+static __always_inline void learn_port(u32 netns, u32 port)
+{
+    struct port_key key = { netns, port };
+    u32 one = 1;
+    if (port && !ports.lookup(&key))
+        ports.update(&key, &one);
+}
+
+static __always_inline struct followed *follow(u64 sk, u64 cookie)
+{
+    struct followed first = { cookie };
+    sockets.update(&sk, &first);
+    return sockets.lookup(&sk);
+}
+
+/* The entry of a followed socket; a socket seen for the first time is taken in when its place is followed. */
+static __always_inline struct followed *followed_sock(u64 sk, const int typed)
+{
+    struct followed *f = sockets.lookup(&sk);
+    int zero = 0;
+    struct settings *s = settings.lookup(&zero);
+    if (f || !s || !(s->everything | s->by_netns | s->by_port))
+        return f;
+    if (sk_protocol(sk, typed) != 6)
+        return NULL;
+    u32 port = skc_num(sk, typed), netns = sock_netns(sk, typed);
+    if (!followed_place(netns, port, __builtin_bswap16(skc_dport(sk, typed))))
+        return NULL;
+    learn_port(netns, port);
+    return follow(sk, skc_cookie(sk, typed));
+}
+
+/* ---- the head that every record begins with; time is taken after the reservation, so ring order is time order here */
+
+static __always_inline void head(struct head *h, u16 kind, u64 addr, u64 cookie, s32 fd)
+{
+    struct here *at = here();
+    u64 who = bpf_get_current_pid_tgid();
+    h->time = bpf_ktime_get_ns();
+    h->ctx = at ? at->packet : 0;
+    h->addr = addr;
+    h->cookie = cookie;
+    h->pid = who >> 32;
+    h->tid = who;
+    h->fd = fd;
+    h->kind = kind;
+    h->cpu = bpf_get_smp_processor_id();
+}
+
+/* ---- addresses: two host-order halves, IPv4 as ::ffff:a.b.c.d; the beginning of sock, request_sock and timewait alike */
+
+static __always_inline void v4(u64 *to, u32 be) { to[0] = 0; to[1] = 0xffff00000000ULL | __builtin_bswap32(be); }
+static __always_inline void v6(u64 *to, u64 from)
+{
+    bpf_probe_read_kernel(to, 16, (void *)from);
+    to[0] = __builtin_bswap64(to[0]);
+    to[1] = __builtin_bswap64(to[1]);
+}
+
+#define TUPLE(e, p, typed) do { \
+    if (skc_family(p, typed) == 10) { \
+        v6((e)->saddr, (p) + AT_skc_v6_rcv_saddr); \
+        v6((e)->daddr, (p) + AT_skc_v6_daddr); \
+        (e)->family = 6; \
+    } else { \
+        v4((e)->saddr, skc_rcv_saddr(p, typed)); \
+        v4((e)->daddr, skc_daddr(p, typed)); \
+        (e)->family = 4; \
+    } \
+    (e)->sport = skc_num(p, typed); \
+    (e)->dport = __builtin_bswap16(skc_dport(p, typed)); \
+    (e)->netns = sock_netns(p, typed); \
+} while (0)
+
+/* ---- what is read of a socket at every event about it. tp is the same socket as a tcp_sock (typed), or sk itself */
+
+static __always_inline void snapshot(struct socket_queues *e, u64 sk, u64 tp, const int typed)
+{
+    u8 state = skc_state(sk, typed);
+    TUPLE(e, sk, typed);
+    e->state = state;
+    e->rmem = sk_rmem(sk, typed);
+    e->rcvbuf = sk_rcvbuf(sk, typed);
+    e->wmem = sk_wmem(sk, typed);
+    e->sndbuf = sk_sndbuf(sk, typed);
+    e->ack_backlog = sk_ack_backlog(sk, typed);
+    e->max_ack_backlog = sk_max_ack_backlog(sk, typed);
+    e->err = sk_err(sk, typed);
+    e->shutdown = sk_shutdown(sk, typed);
+    e->known = 4;
+    e->qlen = e->young = 0;
+    e->rcv_nxt = e->copied_seq = e->snd_una = e->snd_nxt = e->write_seq = e->snd_wnd = e->rcv_wnd = e->snd_cwnd = 0;
+    e->ssthresh = e->srtt = e->rto = e->mss = e->packets_out = 0;
+    e->pending = e->backoff = e->retransmits = e->ca_state = 0;
+    if (!tp)
+        return;
+    if (!e->sport && state != TCP_CLOSE)
+        e->sport = __builtin_bswap16(inet_sport(tp, typed)); /* inet_put_port() has cleared the other on the way to CLOSE */
+    if (state == TCP_LISTEN) {
+        e->known |= 8;
+        e->qlen = icsk_qlen(tp, typed);
+        e->young = icsk_young(tp, typed);
+        return;
+    }
+    e->known |= 1 | 2 | 16;
+    e->rcv_nxt = tp_rcv_nxt(tp, typed);
+    e->copied_seq = tp_copied_seq(tp, typed);
+    e->snd_una = tp_snd_una(tp, typed);
+    e->snd_nxt = tp_snd_nxt(tp, typed);
+    e->write_seq = tp_write_seq(tp, typed);
+    e->snd_wnd = tp_snd_wnd(tp, typed);
+    e->rcv_wnd = tp_rcv_wnd(tp, typed);
+    e->snd_cwnd = tp_snd_cwnd(tp, typed);
+    e->ssthresh = tp_ssthresh(tp, typed);
+    e->srtt = tp_srtt(tp, typed) >> 3;                      /* srtt_us is kept times 8 */
+    e->rto = icsk_rto(tp, typed) * (1000000 / HZ);          /* jiffies */
+    e->mss = tp_mss(tp, typed);
+    e->packets_out = tp_packets_out(tp, typed);
+    e->pending = icsk_pending(tp, typed);
+    e->backoff = icsk_backoff(tp, typed);
+    e->retransmits = icsk_retransmits(tp, typed);
+    e->ca_state = icsk_ca_state(tp, typed);
+}

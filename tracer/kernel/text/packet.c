@@ -1,0 +1,159 @@
+/* Packets at the edge of the stack: the headers, no payload. What a receiving CPU does until the next packet, or until
+ * its softirq ends, it does because of this packet: its time is kept as the context of every record until then. */
+
+static __always_inline void look_at_dirty(struct here *at);
+
+static __always_inline void leave_packet(struct here *at)
+{
+    if (at->dirty)
+        look_at_dirty(at);
+    at->packet = at->ready = 0;
+}
+
+/* from: where the IP header begins, room: bytes of it that lie in one piece; sk: whose packet it is if that is known */
+static __always_inline int packet(u64 skb, u64 dev, u64 from, u32 room, u32 wire_len, u64 sk, u16 kind, struct here *at)
+{
+    u8 ip[40];
+    u16 port[2];
+    if (room < 40)                                          /* IPv4 and TCP without options */
+        return 0;
+    if (bpf_probe_read_kernel(ip, 40, (void *)from))
+        return 0;
+    u32 l3 = 0;
+    if (ip[0] >> 4 == 4) {
+        l3 = (ip[0] & 15) * 4;
+        if (ip[9] != 6 || l3 < 20 || (ip[6] & 0x1f) || ip[7])
+            return 0;                                       /* not TCP, or a later fragment (RFC 791): no ports */
+    } else if (ip[0] >> 4 == 6) {
+        l3 = 40;
+        if (ip[6] != 6)
+            return 0;
+    } else {
+        return 0;
+    }
+    if (room < l3 + 20)
+        return 0;
+    bpf_probe_read_kernel(port, 4, (void *)(from + l3));
+    u32 sport = __builtin_bswap16(port[0]), dport = __builtin_bswap16(port[1]);
+    u32 netns = net_inum(dev_net(dev, 0), 0);
+    u64 cookie = 0;
+    struct port_key key = { netns, sport };
+    struct followed *f = sk ? sockets.lookup(&sk) : NULL;
+    if (f) {
+        cookie = f->cookie;
+        learn_port(netns, sport);                           /* connect() sends its SYN before any state says the port */
+    } else {
+        sk = 0;
+        if (!ports.lookup(&key)) {
+            key.port = dport;
+            if (!ports.lookup(&key) && !followed_place(netns, sport, dport))
+                return 0;
+        }
+    }
+    u64 length = l3 + (read_u8(from + l3 + 12) >> 4) * 4;
+    if (length > room)
+        length = room;
+    struct packet_sent *e = object_record();
+    if (!e)
+        return lost(OBJECT);
+    head(&e->head, kind, sk, cookie, -1);
+    e->skb = skb;
+    e->netns = netns;
+    e->ifindex = dev_ifindex(dev, 0);
+    e->wire_len = wire_len;
+    __builtin_memset(e->raw, 0, MAX_HEADER);
+    asm volatile("" : "+r"(length));                        /* or clang checks one register and uses another */
+    if (length > MAX_HEADER)
+        length = MAX_HEADER;
+    e->caplen = length;
+    bpf_probe_read_kernel(e->raw, length, (void *)from);
+    if (at) {
+        at->packet = e->head.time;
+        at->sport = sport;
+        at->dport = dport;
+        if (l3 == 40) {
+            v6(at->src, from + 8);
+            v6(at->dst, from + 24);
+        } else {
+            v4(at->src, *(u32 *)(ip + 12));
+            v4(at->dst, *(u32 *)(ip + 16));
+        }
+    }
+    object_done(e);
+    return 0;
+}
+
+#define ETH_P_IP 0x0008                                     /* network order */
+#define ETH_P_IPV6 0xdd86
+
+/* xmit_one(): the network header is where skb->network_header says */
+int on_net_dev_start_xmit(volatile u64 *ctx)
+{
+    u64 skb = ctx[0], dev = ctx[1];
+    u16 protocol = skb_protocol(skb, TYPED);
+    if (protocol != ETH_P_IP && protocol != ETH_P_IPV6)
+        return 0;
+    u64 from = skb_head(skb, TYPED) + skb_network_header(skb, TYPED);
+    u64 data = skb_data(skb, TYPED);
+    u32 before = from - data, len = skb_len(skb, TYPED);
+    if (len < before)
+        return 0;
+    u32 room = len - skb_data_len(skb, TYPED) - before;
+    return packet(skb, dev, from, room, len - before, skb_sk(skb, TYPED), PACKET_SENT, NULL);
+}
+
+/* __netif_receive_skb_core(): told before skb_reset_network_header(); skb->data is the network header */
+int on_netif_receive_skb(volatile u64 *ctx)
+{
+    u64 skb = ctx[0];
+    struct here *at = here();
+    if (!at)
+        return 0;
+    leave_packet(at);
+    u16 protocol = skb_protocol(skb, TYPED);
+    if (protocol != ETH_P_IP && protocol != ETH_P_IPV6)
+        return 0;
+    u32 len = skb_len(skb, TYPED);
+    u64 dev = read_u64(skb + AT_skb_dev), from = skb_data(skb, TYPED);
+    return packet(skb, dev, from, len - skb_data_len(skb, TYPED), len, 0, PACKET_RECEIVED, at);
+}
+
+/* the end of the softirq in which packets are received: nothing after it was caused by them */
+int on_softirq_exit(volatile u64 *ctx)
+{
+    struct here *at = here();
+    if (at && (at->packet | at->dirty))
+        leave_packet(at);
+    return 0;
+}
+
+/* tcp_rcv_established(), before the segment is worked in: remember the socket and look when the packet is done with */
+int on_tcp_probe(volatile u64 *ctx)
+{
+    u64 sk = ctx[0];
+    struct here *at = here();
+    if (!at || !at->packet || !followed_sock(sk, 0))
+        return 0;
+    if (at->dirty && at->dirty != sk)
+        look_at_dirty(at);
+    at->dirty = sk;
+    return 0;
+}
+
+static __always_inline void look_at_dirty(struct here *at)
+{
+    u64 sk = at->dirty;
+    at->dirty = 0;
+    struct followed *f = sockets.lookup(&sk);
+    if (!f)
+        return;
+    u64 cookie = f->cookie;
+    struct socket_queues *e = socket_record();
+    if (!e) {
+        lost(SOCKET);
+        return;
+    }
+    head(&e->head, SOCKET_QUEUES, sk, cookie, -1);
+    snapshot(e, sk, sk, 0);
+    socket_done(e);
+}

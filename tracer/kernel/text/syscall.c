@@ -1,0 +1,250 @@
+/* System calls of followed processes. A call about a file descriptor is recorded when the descriptor is a TCP socket;
+ * calls that wait (poll, epoll_wait, futex, sleep) always are. */
+
+/* what the map from number to call says about it, besides its index */
+#define CALL_INDEX 0xff
+#define CALL_FD 0x100                                       /* the first argument is the descriptor it is about */
+#define CALL_DATA 0x200                                     /* moves the queues of the socket */
+#define CALL_EPOLL 0x400                                    /* the first argument is an epoll instance */
+BPF_ARRAY(calls, u32, MAX_NUMBER);
+
+struct call { u64 sk; u64 cookie; s32 fd; u32 what; };
+BPF_TABLE("lru_hash", u32, struct call, under_way, 16384);  /* thread -> the call it is in */
+
+/* files_lookup_fd_raw(): struct file of a descriptor of the current process, 0 if there is none */
+static __always_inline u64 file_of(s32 fd)
+{
+    if (fd < 0)
+        return 0;
+    u64 files = task_files(current_task(), 0);
+    u64 fdt = files ? files_fdt(files, 0) : 0;
+    if (!fdt || (u32)fd >= fdt_max_fds(fdt, 0))
+        return 0;
+    return read_u64(fdt_fd(fdt, 0) + (u32)fd * 8ULL);
+}
+
+/* The TCP socket behind a descriptor, 0 if it is none. S_IFSOCK: private_data is its struct socket (sock_alloc_file). */
+static __always_inline u64 sock_of(s32 fd)
+{
+    u64 file = file_of(fd);
+    if (!file || (inode_mode(file_inode(file, 0), 0) & 0170000) != 0140000)
+        return 0;
+    u64 sk = socket_sk(file_private(file, 0), 0);
+    if (!sk || sk_protocol(sk, 0) != 6)
+        return 0;
+    u16 family = skc_family(sk, 0);
+    return family == 2 || family == 10 ? sk : 0;
+}
+
+/* A socket reached through a call: known, or its process is followed and it is taken in. */
+static __always_inline u64 cookie_of_call(u64 sk, int current)
+{
+    struct followed *f = followed_sock(sk, 0);
+    if (!f && current)
+        f = follow(sk, skc_cookie(sk, 0));
+    if (f)
+        learn_port(sock_netns(sk, 0), skc_num(sk, 0));
+    return f ? f->cookie : 0;
+}
+
+static __always_inline int examine(struct call *c, u32 what, s32 fd)
+{
+    int current = followed_current();
+    c->what = what;
+    c->fd = -1;
+    c->sk = c->cookie = 0;
+    if (what & CALL_FD) {
+        u64 sk;
+        if (!current) {
+            /* by port: a process is met by the socket it uses, and from then on its threads are followed */
+            int zero = 0;
+            struct settings *s = settings.lookup(&zero);
+            if (!s || !s->by_port || (u32)(bpf_get_current_pid_tgid() >> 32) == OURSELVES)
+                return 0;
+            sk = sock_of(fd);
+            if (!sk || !followed_sock(sk, 0))
+                return 0;
+            u32 tgid = bpf_get_current_pid_tgid() >> 32, how = FOLLOW;
+            tree.update(&tgid, &how);
+        } else {
+            sk = sock_of(fd);
+            if (!sk)
+                return 0;
+        }
+        c->sk = sk;
+        c->cookie = cookie_of_call(sk, 1);
+        c->fd = fd;
+        return 1;
+    }
+    if (what & CALL_EPOLL)
+        c->fd = fd;
+    return current;
+}
+
+int on_sys_enter(volatile u64 *ctx)
+{
+    u32 number = ctx[1];
+    u32 *what = number < MAX_NUMBER ? calls.lookup(&number) : NULL;
+    if (!what || !*what)
+        return 0;
+    u64 regs = ctx[0];
+    struct call c = {};
+    u64 arg0 = regs_arg0(regs, TYPED);
+    if (!examine(&c, *what, arg0))
+        return 0;
+    if ((*what & CALL_INDEX) == CALL_SOCKET) {
+        /* only TCP: domain AF_INET or AF_INET6, type SOCK_STREAM below the flags */
+        if ((arg0 != 2 && arg0 != 10) || (regs_arg1(regs, TYPED) & 15) != 1)
+            return 0;
+    }
+    u32 tid = bpf_get_current_pid_tgid();
+    under_way.update(&tid, &c);
+    struct syscall_enter *e = small_record();
+    if (!e)
+        return lost(SMALL);
+    head(&e->head, SYSCALL_ENTER, c.sk, c.cookie, c.fd);
+    e->call = c.what & CALL_INDEX;
+    e->args[0] = arg0;
+    e->args[1] = regs_arg1(regs, TYPED);
+    e->args[2] = regs_arg2(regs, TYPED);
+    e->args[3] = regs_arg3(regs, TYPED);
+    small_done(e);
+    return 0;
+}
+
+struct user_event { u32 events; u64 data; } __attribute__((packed));
+struct user_event_aligned { u32 events; u64 data; };
+#if PACKED_EPOLL
+#define USER_EVENT struct user_event                        /* include/uapi/linux/eventpoll.h: packed on x86-64 only */
+#else
+#define USER_EVENT struct user_event_aligned
+#endif
+
+static __always_inline int epoll_control(struct call *c, u64 regs)
+{
+    s32 target = regs_arg2(regs, TYPED);
+    u32 op = regs_arg1(regs, TYPED);
+    u64 from = regs_arg3(regs, TYPED);
+    USER_EVENT want = {};
+    if (op != 2)
+        bpf_probe_read_user(&want, sizeof(want), (void *)from);
+    u64 sk = sock_of(target), file = file_of(c->fd);
+    u64 cookie = sk ? cookie_of_call(sk, 1) : 0;
+    u64 ep = file ? file_private(file, 0) : 0;
+    struct epoll_ctl *e = small_record();
+    if (!e)
+        return lost(SMALL);
+    head(&e->head, EPOLL_CTL, sk, cookie, target);
+    e->ep = ep;
+    e->data = want.data;
+    e->epfd = c->fd;
+    e->op = op;
+    e->events = want.events;
+    small_done(e);
+    return 0;
+}
+
+static __always_inline int epoll_result(struct call *c, u64 regs, s64 ret)
+{
+    u64 from = regs_arg1(regs, TYPED), file = file_of(c->fd);
+    u64 ep = file ? file_private(file, 0) : 0;
+    struct epoll_wait *e = object_record();
+    if (!e)
+        return lost(OBJECT);
+    head(&e->head, EPOLL_WAIT, 0, 0, c->fd);
+    e->ep = ep;
+    e->epfd = c->fd;
+    e->n = ret;
+#pragma unroll
+    for (int i = 0; i < MAX_READY; i++) {
+        USER_EVENT got = {};
+        if (i < ret)
+            bpf_probe_read_user(&got, sizeof(got), (void *)(from + i * sizeof(got)));
+        e->events[i] = got.events;
+        e->data[i] = got.data;
+    }
+    object_done(e);
+    return 0;
+}
+
+static __always_inline int queues(u64 sk, u64 cookie, s32 fd)
+{
+    struct socket_queues *e = socket_record();
+    if (!e)
+        return lost(SOCKET);
+    head(&e->head, SOCKET_QUEUES, sk, cookie, fd);
+    snapshot(e, sk, sk, 0);
+    socket_done(e);
+    return 0;
+}
+
+/* accept() has returned a descriptor: the listener's queue is one shorter */
+static __always_inline int taken(struct call *c, s32 fd)
+{
+    u64 child = sock_of(fd);
+    u64 child_cookie = child ? cookie_of_call(child, 1) : 0;
+    struct accept_taken *e = socket_record();
+    if (!e)
+        return lost(SOCKET);
+    head(&e->head, ACCEPT_TAKEN, c->sk, c->cookie, c->fd);
+    snapshot((void *)e, c->sk, c->sk, 0);
+    e->child = child;
+    e->child_cookie = child_cookie;
+    e->child_fd = fd;
+    socket_done(e);
+    return 0;
+}
+
+/* The registers still hold the arguments (x86-64, arm64 but for the first). */
+int on_sys_exit(volatile u64 *ctx)
+{
+    u64 regs = ctx[0];
+    s64 ret = ctx[1];
+    struct here *at = here();
+    if (at)
+        at->packet = at->ready = 0;                         /* back to the program: a task's own doing */
+    u32 tid = bpf_get_current_pid_tgid(), number = regs_nr(regs, TYPED);
+    u32 *what = number < MAX_NUMBER ? calls.lookup(&number) : NULL;
+    if (!what || !*what)
+        return 0;
+    struct call c = {}, *begun = under_way.lookup(&tid);
+    u32 call = *what & CALL_INDEX;
+    if (begun && begun->what == *what) {
+        c = *begun;
+        under_way.delete(&tid);
+        struct followed *f = c.sk ? sockets.lookup(&c.sk) : NULL;
+        if (f && f->cookie)
+            c.cookie = f->cookie;                           /* connect() and listen() have given it one */
+    } else if (call == CALL_SOCKET || !examine(&c, *what, regs_arg0(regs, TYPED))) {
+        return 0;                                           /* not followed, or begun before we came and about nothing */
+    }
+    if (call == CALL_SOCKET && ret >= 0) {
+        c.fd = ret;
+        c.sk = sock_of(ret);
+        if (c.sk)
+            c.cookie = cookie_of_call(c.sk, 1);
+    }
+    struct syscall_exit *e = small_record();
+    if (!e) {
+        lost(SMALL);
+    } else {
+        head(&e->head, SYSCALL_EXIT, c.sk, c.cookie, c.fd);
+        e->call = call;
+        e->ret = ret;
+        e->arg1 = regs_arg1(regs, TYPED);
+        e->arg2 = regs_arg2(regs, TYPED);
+        small_done(e);
+    }
+    if (call == CALL_EPOLL_CTL) {
+        if (ret == 0)
+            return epoll_control(&c, regs);
+    } else if (*what & CALL_EPOLL) {
+        return epoll_result(&c, regs, ret);
+    } else if (call == CALL_ACCEPT || call == CALL_ACCEPT4) {
+        if (ret >= 0 && c.sk)
+            return taken(&c, ret);
+    } else if ((*what & CALL_DATA) && c.sk && sockets.lookup(&c.sk)) {
+        return queues(c.sk, c.cookie, c.fd);
+    }
+    return 0;
+}
