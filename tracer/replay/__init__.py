@@ -1,0 +1,17 @@
+"""Replay: what a capture's segments mean, and what became of each connection.
+
+    replay = Replay()
+    for segments in batches:                    # rows of tracer.segments.SEGMENT, in capture order
+        analysis = replay.feed(segments)        # rows of ANALYSIS: row i belongs to segment i
+        gone = replay.finished()                # rows of CONNECTION whose state was given up meanwhile
+    rest = replay.close()                       # rows of CONNECTION of all others
+
+``ANALYSIS`` holds Wireshark's TCP analysis: ``FINDINGS`` names the bits of its column ``findings`` (field, label,
+severity). ``CONNECTION`` is one row per stream. Nothing is kept but the state of connections that may still go on.
+"""
+
+from tracer.replay.analysis import ANALYSIS, FINDING, FINDINGS, UNKNOWN, Finding, findings_of
+from tracer.replay.connections import CONNECTION
+from tracer.replay.engine import Replay
+
+__all__ = ["ANALYSIS", "CONNECTION", "FINDING", "FINDINGS", "UNKNOWN", "Finding", "Replay", "findings_of"]

@@ -1,0 +1,129 @@
+"""What is in flight: each direction's unacknowledged segments, oldest first.
+
+A segment enters the list of its direction when it is seen and leaves when the other side acknowledges its last byte. The
+list is kept sorted by right edge, so an acknowledgment takes a prefix away and never searches. All directions share one
+pool of rows linked by number; taken and given back in constant time, it grows with what is in flight and no further.
+
+A capture may show one direction only. Nothing is ever acknowledged there, so the list stops growing at ``LIMIT``, and
+later segments count neither for the bytes in flight nor for round-trip times; Wireshark stops at the same number.
+"""
+
+from __future__ import annotations
+
+from tracer.replay.rows import Book, Direction, Pool, Verdict
+
+MODULO = 0xFFFFFFFF
+SIGN = 0x80000000
+
+LIMIT = 10_000
+"""Unacknowledged segments kept per direction."""
+
+
+def remember(sender: Direction, pool: Pool, book: Book, frame: int, time: int, seq: int, end: int) -> None:
+    """Put a segment into its direction's list, after those that end no later."""
+    if sender.unacked_count >= LIMIT:
+        return
+    number = book.free_unacked
+    row = pool[number]
+    book.free_unacked = row.newer
+    book.free_count -= 1
+    row.seq = seq
+    row.end = end
+    row.time = time
+    row.frame = frame
+    older = sender.unacked_last
+    if older < 0:
+        sender.flight_first = seq
+        sender.overlaps = 0
+    elif (seq - pool[older].end) & SIGN:
+        sender.overlaps = 1
+        if (seq - sender.flight_first) & SIGN:
+            sender.flight_first = seq
+    newer = -1
+    while older >= 0 and (end - pool[older].end) & SIGN:
+        newer = older
+        older = pool[older].older
+    row.older = older
+    row.newer = newer
+    if older >= 0:
+        pool[older].newer = number
+    else:
+        sender.unacked_first = number
+    if newer >= 0:
+        pool[newer].older = number
+    else:
+        sender.unacked_last = number
+    sender.unacked_count += 1
+
+
+def acknowledge(sender: Direction, pool: Pool, book: Book, out: Verdict, time: int, ack: int) -> None:
+    """Take away what ``ack`` covers; the oldest segment that ends exactly there gives the round-trip time."""
+    first = number = sender.unacked_first
+    while number >= 0:
+        row = pool[number]
+        if (ack - row.end) & SIGN:
+            if (row.seq - ack) & SIGN:  # acknowledged up to its middle
+                row.seq = ack
+                first = -2
+            break
+        if row.end == ack and out.acked_frame == 0:
+            out.acked_frame = row.frame
+            out.rtt = time - row.time
+        following = row.newer
+        row.newer = book.free_unacked
+        book.free_unacked = number
+        book.free_count += 1
+        sender.unacked_count -= 1
+        number = following
+    if number == first:
+        return
+    sender.unacked_first = number
+    if number < 0:
+        sender.unacked_last = -1
+        return
+    pool[number].older = -1
+    sender.flight_first = pool[number].seq
+    if sender.overlaps:
+        number = pool[number].newer
+        while number >= 0:
+            row = pool[number]
+            if (row.seq - ack) & SIGN:
+                row.seq = ack
+            if (row.seq - sender.flight_first) & SIGN:
+                sender.flight_first = row.seq
+            number = row.newer
+
+
+def bytes_in_flight(sender: Direction, pool: Pool) -> int:
+    """Sequence space from the first unacknowledged byte to the last one sent; both counted from ``base_seq``."""
+    if sender.unacked_last < 0:
+        return 0
+    last = (pool[sender.unacked_last].end - sender.base_seq) & MODULO
+    return last - ((sender.flight_first - sender.base_seq) & MODULO)
+
+
+def timer_started(sender: Direction, pool: Pool, out: Verdict, time: int) -> None:
+    """How long the retransmission timer waited: since the oldest unacknowledged segment, else since the newest data."""
+    frame = sender.next_seq_frame
+    since = sender.next_seq_time
+    number = sender.unacked_first
+    if number >= 0:
+        frame = pool[number].frame
+    while number >= 0:
+        row = pool[number]
+        if row.frame <= frame:
+            frame = row.frame
+            since = row.time
+        number = row.newer
+    out.rto_frame = frame
+    out.rto = time - since
+
+
+def forget(sender: Direction, pool: Pool, book: Book) -> None:
+    """Give a direction's whole list back to the pool."""
+    if sender.unacked_first >= 0:
+        pool[sender.unacked_last].newer = book.free_unacked
+        book.free_unacked = sender.unacked_first
+        book.free_count += sender.unacked_count
+        sender.unacked_first = sender.unacked_last = -1
+        sender.unacked_count = 0

@@ -1,0 +1,409 @@
+"""Which states a segment proves at its sender, and which it brings about at its receiver if it arrives.
+
+Every segment is read twice. As the sender's *emission* it is proof: who sends a FIN has closed, who acknowledges the
+peer's FIN has received it, who sends a SYN-ACK again has not got the ACK of it, whatever was deduced before. As an
+*arrival* it is a premise: the receiver should get it and, where RFC 9293 section 3.10.7 leaves it no choice, changes
+state as the table of ``tracer.states`` says. Where it has a choice (a SYN to a listener is answered, refused or ignored)
+nothing is deduced until the answer is seen.
+
+Deductions are withdrawn when an emission contradicts them. A segment that was under way when the deduction was made
+(the capture point may be far from that end) contradicts nothing: ``answers`` tells how long the end takes to react as
+seen from here. Rules know two rows, sender and receiver, never which is the client; both obey the same table.
+"""
+
+from __future__ import annotations
+
+from tracer.kinds import Certainty
+from tracer.replay.infer_rows import MODULO, UNSEEN, Change, End, before
+from tracer.segments import ACK, FIN, RST, SYN
+from tracer.states import State, Trigger, on
+
+(
+    UNKNOWN,
+    ESTABLISHED,
+    SYN_SENT,
+    SYN_RECV,
+    FIN_WAIT1,
+    FIN_WAIT2,
+    TIME_WAIT,
+    CLOSE,
+    CLOSE_WAIT,
+    LAST_ACK,
+    LISTEN,
+    CLOSING,
+) = (int(state) for state in list(State)[:12])
+CERTAIN, PROVISIONAL, CORRECTED = int(Certainty.CERTAIN), int(Certainty.PROVISIONAL), int(Certainty.CORRECTED)
+
+CONNECT, CLOSES, ABORT = int(Trigger.CONNECT), int(Trigger.CLOSE), int(Trigger.ABORT)
+RCV_SYN, RCV_SYN_ACK, RCV_ACK_OF_SYN = int(Trigger.RCV_SYN), int(Trigger.RCV_SYN_ACK), int(Trigger.RCV_ACK_OF_SYN)
+RCV_FIN, RCV_ACK_OF_FIN, RCV_RST = int(Trigger.RCV_FIN), int(Trigger.RCV_ACK_OF_FIN), int(Trigger.RCV_RST)
+TIMEWAIT_TIMEOUT = int(Trigger.TIMEWAIT_TIMEOUT)
+
+TIMEWAIT = 60_000_000_000
+"""ns of TIME_WAIT: TCP_TIMEWAIT_LEN of Linux. RFC 9293 section 3.4.2 has 2 MSL, four minutes."""
+
+REACTION = 1_000_000
+"""ns that even the nearest end may take: no retransmission follows its original sooner."""
+
+TRIGGERS = 32
+"""Width of ``NEXT``: more than the highest trigger."""
+
+
+def _next(state: State, trigger: Trigger) -> int:
+    """From packets a request sock and a socket in SYN_RECV look the same: both are the RFC's SYN-RECEIVED."""
+    row = on(State.SYN_RECV if state == State.NEW_SYN_RECV else state, trigger)
+    if row is None:
+        return -1
+    return SYN_RECV if row.next == State.NEW_SYN_RECV else int(row.next)
+
+
+NEXT: tuple[int, ...] = tuple(
+    _next(State(state), Trigger(trigger)) if state and trigger in set(Trigger) else -1
+    for state in State
+    for trigger in range(TRIGGERS)
+)
+"""The table of transitions by state * TRIGGERS + trigger; -1 where it has no row."""
+
+assert list(State) == list(range(len(State))) and max(Trigger) < TRIGGERS
+
+
+def segment(
+    s: End, r: End, log: list[Change], time: int, seq: int, ack: int, flags: int, length: int, window: int, wscale: int
+) -> None:
+    """Judge one segment from the end ``s`` to the end ``r``; changes of either are appended to ``log``.
+
+    ``wscale`` is the shift of the SYN's option, -1 where it has none. Nothing is raised: there is no segment that a
+    capture cannot hold.
+    """
+    expected, known = s.next, s.sent  # what the receiver waited for before this segment
+    if flags & RST:
+        _reset(s, r, log, time, seq, ack, flags, expected, known)
+        return
+    if flags & SYN:
+        _begin(s, r, log, time, seq, ack, flags, length, wscale)
+    again = _account(s, r, time, seq, ack, flags, length, window)
+    if s.state == r.state == ESTABLISHED and s.certainty == r.certainty == CERTAIN and not flags & FIN:
+        return
+    if not flags & SYN:
+        _emission(s, r, log, time, ack, flags, length, again)
+    _arrival(s, r, log, time, seq, ack, flags, length, expected, known, again)
+
+
+# Changes
+
+
+def _move(end: End, new: int, trigger: int, certainty: int, log: list[Change], time: int) -> None:
+    log.append(Change(time, end.side, end.state, new, trigger, certainty))
+    end.state = new
+    end.certainty = certainty
+    if certainty == PROVISIONAL:
+        end.deduced = time
+    else:
+        end.proven = new
+        end.certainty = CERTAIN
+    if new == TIME_WAIT:
+        end.timer = time + TIMEWAIT
+
+
+def _step(end: End, trigger: int, certainty: int, log: list[Change], time: int) -> None:
+    """Go where the table says; stay where it says nothing."""
+    new = NEXT[end.state * TRIGGERS + trigger]
+    if new >= 0:
+        _move(end, new, trigger, certainty, log, time)
+
+
+def _hold(end: End) -> None:
+    """The end's own segment shows the state it was deduced to be in."""
+    end.certainty = CERTAIN
+    end.proven = end.state
+
+
+def _withdraw(end: End, log: list[Change], time: int) -> None:
+    """Back to the last proven state: what was deduced since did not happen."""
+    if end.state != end.proven:
+        _move(end, end.proven, UNSEEN, CORRECTED, log, time)
+
+
+def _under_way(end: End, time: int) -> bool:
+    """Whether what this end sends now may have been sent before the deduction could reach it."""
+    return time - end.deduced <= 2 * end.answers + REACTION
+
+
+# Sequence numbers
+
+
+def _account(s: End, r: End, time: int, seq: int, ack: int, flags: int, length: int, window: int) -> bool:
+    """Bring the sender's sequence numbers up to date; whether (part of) the segment was sent before."""
+    end = (seq + length + (1 if flags & SYN else 0) + (1 if flags & FIN else 0)) & MODULO
+    again = False
+    if not s.sent:
+        s.sent = 1
+        s.next = s.top = s.held_from = s.held_to = end
+    else:
+        again = end != seq and before(seq, s.top)
+        if before(s.top, end):
+            s.top = end
+        if before(s.next, seq):
+            if end != seq:
+                _keep(s, seq, end)
+        elif before(s.next, end):
+            s.next = end
+        if s.held_from != s.held_to and not before(s.next, s.held_from):
+            if before(s.next, s.held_to):
+                s.next = s.held_to
+            s.held_from = s.held_to
+    if flags & FIN and not s.fin_sent:
+        s.fin_sent = 1
+        s.fin = end
+    if flags & ACK:
+        _acknowledge(s, r, ack)
+        s.window = window
+    return again
+
+
+def _keep(s: End, seq: int, end: int) -> None:
+    """Remember a run of bytes beyond a gap; of several runs, the first."""
+    if s.held_from == s.held_to:
+        s.held_from, s.held_to = seq, end
+    elif not before(s.held_to, seq) and not before(end, s.held_from):
+        if before(seq, s.held_from):
+            s.held_from = seq
+        if before(s.held_to, end):
+            s.held_to = end
+
+
+def _acknowledge(s: End, r: End, ack: int) -> None:
+    """``s`` has received all before ``ack``, unless ``r`` cannot have sent it."""
+    if r.sent and before(r.top, ack):
+        # More than was seen of r. A capture may lack segments, but none beyond what s would have let r send.
+        room = max(s.window << s.wscale, 0xFFFF)
+        if r.state in (SYN_SENT, SYN_RECV) or (ack - r.top) & MODULO > room:
+            return
+        r.top = ack
+    if not s.acked or before(s.ack, ack):
+        s.acked = 1
+        s.ack = ack
+    if not r.sent:
+        r.sent = 1
+        r.next = r.top = r.held_from = r.held_to = ack
+    elif before(r.next, ack):
+        r.next = ack
+
+
+def _has_fin_of(s: End, r: End) -> bool:
+    """Whether ``s`` has acknowledged the FIN of ``r``."""
+    return bool(r.fin_sent and s.acked and not before(s.ack, r.fin))
+
+
+def _acceptable(s: End, r: End, seq: int, end: int, expected: int, known: int) -> bool:
+    """Whether ``r`` looks into the segment at all (RFC 9293 section 3.10.7.4, first check; tcp_sequence())."""
+    if r.acked and before(end, r.ack):
+        return False
+    if not known:
+        return True
+    return not before((expected + max(r.window << r.wscale, 1)) & MODULO, seq)
+
+
+# SYN
+
+
+def _begin(
+    s: End, r: End, log: list[Change], time: int, seq: int, ack: int, flags: int, length: int, wscale: int
+) -> None:
+    """A SYN proves that its sender opens, or that what was deduced of it since is wrong."""
+    if s.state == CLOSE or (s.syn and s.iss != seq and not _under_way(s, time)):
+        if s.state != CLOSE:
+            _move(s, CLOSE, UNSEEN, CERTAIN, log, time)
+        _forget(s)
+    first = not s.syn
+    if first and s.state == UNKNOWN:
+        s.sent = 0
+    s.syn, s.iss, s.offers_scale = 1, seq, wscale
+    s.syn_data = 1 if length else s.syn_data
+    if s.offers_scale >= 0 and r.offers_scale >= 0:
+        s.wscale, r.wscale = min(s.offers_scale, 14), min(r.offers_scale, 14)  # RFC 7323 section 2.3
+    if flags & ACK:
+        if r.asked and not s.answers:
+            pass
+        if s.state in (UNKNOWN, CLOSE):
+            s.state = LISTEN  # what is not connected and answers a SYN had listened
+        if s.state in (LISTEN, SYN_SENT):
+            _step(s, RCV_SYN, CERTAIN, log, time)
+        elif s.state == SYN_RECV:
+            _hold(s)
+        elif s.certainty == PROVISIONAL and s.proven == SYN_RECV and not _under_way(s, time):
+            _withdraw(s, log, time)
+    elif s.state in (UNKNOWN, CLOSE):
+        s.state = CLOSE
+        _step(s, CONNECT, CERTAIN, log, time)
+    elif s.certainty == PROVISIONAL and s.proven == SYN_SENT and not _under_way(s, time):
+        _withdraw(s, log, time)
+    if s.asked and not s.answers and flags & ACK:
+        s.answers = time - s.asked
+    r.asked = time
+
+
+def _forget(end: End) -> None:
+    """A new life on the same addresses and ports: nothing of the old sequence numbers holds."""
+    end.sent = end.syn = end.syn_data = end.fin_sent = end.acked = end.timer = end.wscale = 0
+    end.held_from = end.held_to = 0
+    end.offers_scale = -1
+
+
+# What the segment proves at its sender
+
+
+def _emission(s: End, r: End, log: list[Change], time: int, ack: int, flags: int, length: int, again: bool) -> None:
+    if s.asked and not s.answers and flags & ACK:
+        s.answers = time - s.asked
+    s.asked = 0
+    if s.state == CLOSE:
+        if s.proven == CLOSE or _under_way(s, time):
+            return
+        _withdraw(s, log, time)  # it speaks: the segment that should have closed it did not
+    fin_back = _has_fin_of(s, r)
+    if flags & FIN and again and s.certainty == PROVISIONAL and not _under_way(s, time):
+        # Sent again: the ACK of it has not come (RFC 9293 section 3.8.1).
+        if s.state in (FIN_WAIT2, TIME_WAIT, CLOSE):
+            _withdraw(s, log, time)
+    if s.state == UNKNOWN:
+        _move(s, ESTABLISHED, UNSEEN, PROVISIONAL, log, time)
+        s.proven = ESTABLISHED
+    if s.state == SYN_SENT and flags & ACK:
+        _step(s, RCV_SYN_ACK, CERTAIN, log, time)
+    if s.state == SYN_RECV and _past_handshake(s, r, flags, length):
+        _step(s, RCV_ACK_OF_SYN, CERTAIN, log, time)
+    if s.certainty == PROVISIONAL and s.state == ESTABLISHED and _opened(s, r, flags, length):
+        _hold(s)
+    if s.certainty == PROVISIONAL and s.state in (CLOSE_WAIT, CLOSING, TIME_WAIT):
+        if fin_back:
+            _hold(s)
+        elif flags & FIN and s.state == CLOSE_WAIT:
+            _withdraw(s, log, time)  # it closed before the peer's FIN came: the FINs cross
+    elif fin_back:
+        _step(s, RCV_FIN, CERTAIN, log, time)
+    if flags & FIN and s.state in (SYN_RECV, ESTABLISHED, CLOSE_WAIT):
+        _step(s, CLOSES, CERTAIN, log, time)
+
+
+def _opened(s: End, r: End, flags: int, length: int) -> bool:
+    """Whether the segment shows that its sender's handshake is over."""
+    if s.proven == SYN_RECV:
+        return _past_handshake(s, r, flags, length)
+    return bool(flags & ACK)
+
+
+def _past_handshake(s: End, r: End, flags: int, length: int) -> bool:
+    """Whether this comes from beyond SYN_RECV: a bare ACK does not (it may be a challenge, RFC 5961 section 4),
+    and with fast open data may go out before the ACK of the SYN is in (RFC 7413 section 4.2.2)."""
+    if r.syn_data:
+        return False
+    beyond = s.acked and r.syn and before((r.iss + 1) & MODULO, s.ack)
+    return bool(length or flags & FIN or beyond)
+
+
+# What it brings about at its receiver
+
+
+def _arrival(
+    s: End, r: End, log: list[Change], time: int, seq: int, ack: int, flags: int, length: int, expected: int,
+    known: int, again: bool,
+) -> None:  # fmt: skip
+    if r.state == UNKNOWN:
+        if flags & SYN and flags & ACK:
+            # Who is answered has asked.
+            r.syn, r.iss = 1, (ack - 1) & MODULO
+            _move(r, SYN_SENT, UNSEEN, PROVISIONAL, log, time)
+            r.proven = SYN_SENT
+        elif flags & ACK and not flags & SYN:
+            _move(r, ESTABLISHED, UNSEEN, PROVISIONAL, log, time)
+            r.proven = ESTABLISHED
+        else:
+            return
+    if flags & SYN:
+        _syn_arrives(r, log, time, ack, flags)
+        return
+    end = (seq + length + (flags & FIN)) & MODULO
+    if again and r.certainty == PROVISIONAL and r.state in (CLOSE_WAIT, CLOSING, TIME_WAIT):
+        # Bytes up to the FIN are sent again: what was deduced from the FIN had not happened.
+        if not _has_fin_of(r, s) and s.fin_sent and time - r.deduced > REACTION:
+            _withdraw(r, log, time)
+            if not before(end, s.next):
+                expected = seq
+            s.next = end
+    if not flags & ACK or not _acceptable(s, r, seq, end, expected, known):
+        return
+    if r.state == SYN_RECV and r.syn and before(r.iss, ack) and not before(r.top, ack):
+        _step(r, RCV_ACK_OF_SYN, PROVISIONAL, log, time)
+    if r.fin_sent and not before(ack, r.fin):
+        _step(r, RCV_ACK_OF_FIN, PROVISIONAL, log, time)
+    if s.fin_sent and not before(s.next, s.fin) and not before(end, s.fin):
+        _step(r, RCV_FIN, PROVISIONAL, log, time)
+    if r.state == TIME_WAIT:
+        r.timer = time + TIMEWAIT  # RFC 9293 section 3.10.7.4; inet_twsk_reschedule()
+
+
+def _syn_arrives(r: End, log: list[Change], time: int, ack: int, flags: int) -> None:
+    if not flags & ACK:
+        if r.state == SYN_SENT:
+            _step(r, RCV_SYN, PROVISIONAL, log, time)
+    elif before(r.iss, ack) and not before(r.top, ack):
+        if r.state == SYN_SENT:
+            _step(r, RCV_SYN_ACK, PROVISIONAL, log, time)
+        elif r.state == SYN_RECV:
+            _step(r, RCV_ACK_OF_SYN, PROVISIONAL, log, time)
+
+
+# RST
+
+
+def _reset(
+    s: End, r: End, log: list[Change], time: int, seq: int, ack: int, flags: int, expected: int, known: int
+) -> None:
+    """An RST: its sender has no connection any more; its receiver loses it where the RST is acceptable."""
+    r_loses = r.state != CLOSE and _acceptable_reset(s, r, seq, ack, flags, expected, known)
+    s_closes = s.state != CLOSE and not _answers_wrong_ack(s, r, seq, flags)
+    if s_closes:
+        if s.certainty == PROVISIONAL and s.state == ESTABLISHED and s.proven == SYN_RECV and not flags & ACK:
+            # The answer of an end without a connection (RFC 9293 section 3.10.7.1): the ACK found none to complete.
+            _withdraw(s, log, time)
+        _move(s, CLOSE, _closing_trigger(s.state), CERTAIN, log, time)
+    if r_loses:
+        if r.state == UNKNOWN:
+            _move(r, CLOSE, UNSEEN, PROVISIONAL, log, time)
+        else:
+            _step(r, RCV_RST, PROVISIONAL, log, time)
+
+
+def _closing_trigger(state: int) -> int:
+    """Which row of the table ends ``state`` when its end sends RST."""
+    for trigger in (ABORT, CLOSES, TIMEWAIT_TIMEOUT):
+        if NEXT[state * TRIGGERS + trigger] == CLOSE:
+            return trigger
+    return UNSEEN
+
+
+def _answers_wrong_ack(s: End, r: End, seq: int, flags: int) -> bool:
+    """In SYN_SENT and SYN_RECV an unacceptable ACK is answered with <SEQ=SEG.ACK><CTL=RST>, and nothing changes
+    (RFC 9293 section 3.10.7.3 and 3.10.7.4)."""
+    if s.state not in (SYN_SENT, SYN_RECV) or flags & ACK:
+        return False
+    return before(seq, (s.iss + 1) & MODULO) or before(s.top, seq)
+
+
+def _acceptable_reset(s: End, r: End, seq: int, ack: int, flags: int, expected: int, known: int) -> bool:
+    """Whether ``r`` obeys the RST (RFC 9293 section 3.10.7.3 and 3.10.7.4, RFC 5961 section 3)."""
+    if r.state == SYN_SENT:
+        return bool(flags & ACK and before(r.iss, ack) and not before(r.top, ack))
+    if not known and not r.acked:
+        return True
+    lowest = r.ack if r.acked else expected
+    if r.state == SYN_RECV and r.proven == SYN_RECV:
+        # Not yet a socket: tcp_check_req() takes any RST in the window.
+        return not before(seq, lowest) and before(seq, (lowest + max(r.window << r.wscale, 1)) & MODULO)
+    highest = expected if known else lowest
+    if before(highest, lowest):
+        highest = lowest
+    if r.state in (CLOSE_WAIT, LAST_ACK, CLOSING) and seq == (s.fin - 1) & MODULO:
+        return True  # some systems reset with the number of their FIN: tcp_reset_check()
+    return not before(seq, lowest) and not before(highest, seq)
