@@ -59,6 +59,7 @@ class Socket:
     """One socket of the timeline, from request sock to TIME_WAIT object."""
 
     number: int
+    cookie: int = 0
     connection: Connection | None = None
     side: Side = Side.NONE
 
@@ -117,13 +118,23 @@ class Identities:
     # Sockets
 
     def _socket(self, addr: int, cookie: int) -> Socket:
-        who = self._by_cookie.get(cookie) if cookie else self._by_addr.get(addr)
+        """The socket that lives at ``addr`` now, or that has ``cookie``; either may be 0, not known.
+
+        The kernel gives a socket its cookie when one is first asked for (sock_gen_cookie()), which may be long after
+        its first events: what had only an address until then takes the cookie over.
+        """
+        who = self._by_cookie.get(cookie) if cookie else None
+        if who is None and addr:
+            who = self._by_addr.get(addr)
+            if who is not None and cookie and who.cookie:
+                who = None  # that one is gone: its address has a new tenant
         if who is None:
             who = self._new_socket()
-            if cookie:
-                self._by_cookie[cookie] = who
-            elif addr:
-                self._by_addr[addr] = who
+        if cookie:
+            who.cookie = cookie
+            self._by_cookie[cookie] = who
+        if addr:
+            self._by_addr[addr] = who
         return who
 
     def _new_socket(self) -> Socket:
@@ -138,10 +149,6 @@ class Identities:
         netns = known["netns"][row]
         old = known["old"][row] if kind == _STATE else 0
         new = known["new"][row] if kind == _STATE else 0
-        reborn = not cookie and (new == State.SYN_SENT or (new == State.LISTEN and old == State.CLOSE))
-        if reborn:
-            # The address is that of an earlier socket whose end went unseen, or of one that was closed and used anew.
-            self._by_addr.pop(addr, None)
         small = not cookie and ("listener" in known or "substate" in known or old == State.LISTEN)
         who = self._by_end(local, peer, netns) if small or not (addr or cookie) else None
         if who is None:
@@ -157,7 +164,7 @@ class Identities:
                 self._join(who, local, peer, netns, passive=kind == _REQUEST_BORN or old == State.LISTEN)
         elif local[2] and who.connection.client[2] == 0 and who.side == Side.CLIENT:
             self._bind(who.connection, local)
-        if kind == _DESTROY and not cookie:
+        if kind == _DESTROY:
             self._by_addr.pop(addr, None)
         return who
 
