@@ -73,10 +73,10 @@ class Reporter:
         """Note a call that has come back."""
         self._waiting.append({"kind": "call", **call.__dict__})
 
-    def sleep(self, name: str, enter_ns: int) -> None:
+    def sleep(self, call: calls.Call) -> None:
         """Tell at once, if this is the call in which the script wants the actor asleep."""
-        if name == self.asleep_in:
-            self.tell(kind="sleep", name=name, time=enter_ns)
+        if call.name == self.asleep_in:
+            self.tell(kind="sleep", **call.__dict__)
 
     def tell(self, **message: Any) -> None:
         """Write what has been noted and this message."""

@@ -45,6 +45,9 @@ EPOLL_FLAGS: Final = (
 _CTL_NAMES: Final = {EPOLL_CTL_ADD: "EPOLL_CTL_ADD", EPOLL_CTL_DEL: "EPOLL_CTL_DEL", EPOLL_CTL_MOD: "EPOLL_CTL_MOD"}
 _SHUT_NAMES: Final = {SHUT_RD: "SHUT_RD", SHUT_WR: "SHUT_WR", SHUT_RDWR: "SHUT_RDWR"}
 
+MAY_SLEEP: Final = frozenset({"accept4", "connect", "send", "recv", "epoll_wait"})
+"""Calls in which a script may want its actor asleep."""
+
 Address = tuple[str, int]
 
 
@@ -67,6 +70,10 @@ class Call:
     """0 when it did not fail."""
     note: str = ""
     """What the call handed back, in words (the ready list of epoll_wait, the first bytes of a recv)."""
+    values: tuple[int, ...] = ()
+    """Arguments as the kernel gets them, pointers as 0."""
+    ready: tuple[tuple[int, int], ...] = ()
+    """What epoll_wait handed back: descriptor and mask of each entry."""
 
     def __str__(self) -> str:
         end = f"{self.result}"
@@ -76,7 +83,7 @@ class Call:
 
 
 on_call: Callable[[Call], None] = lambda call: None  # noqa: E731 - replaced by the actor's reporter
-on_sleep: Callable[[str, int], None] = lambda name, enter_ns: None  # noqa: E731 - told before a call that may sleep
+on_sleep: Callable[[Call], None] = lambda call: None  # noqa: E731 - told before a call that may sleep
 
 _polls: dict[int, Any] = {}
 _libc: ctypes.CDLL | None = None
@@ -94,13 +101,24 @@ def _c() -> ctypes.CDLL:
     return _libc
 
 
-def _make(name: str, args: str, fd: int, call: Callable[[], int], note: Callable[[int], str] | None = None) -> int:
+def _make(
+    name: str,
+    args: str,
+    fd: int,
+    values: tuple[int, ...],
+    call: Callable[[], int],
+    note: Callable[[int], str] | None = None,
+    ready: list[tuple[int, int]] | None = None,
+) -> int:
     """Make one call, note it, raise OSError for -1."""
     enter = time.monotonic_ns()
+    if name in MAY_SLEEP:
+        on_sleep(Call(name, args, fd, enter, enter, 0, 0, values=values))
     result = call()
     leave = time.monotonic_ns()
     error = ctypes.get_errno() if result < 0 else 0
-    on_call(Call(name, args, fd, enter, leave, result, error, note(result) if note and result >= 0 else ""))
+    words = note(result) if note and result >= 0 else ""
+    on_call(Call(name, args, fd, enter, leave, result, error, words, values, tuple(ready or ())))
     if result < 0:
         raise OSError(error, os.strerror(error))
     return result
@@ -120,49 +138,59 @@ def flag_words(flags: int) -> str:
 def socket(flags: int = 0) -> int:
     """socket(AF_INET, SOCK_STREAM): a descriptor for an endpoint that is nowhere yet, state CLOSE. Close-on-exec."""
     words = "AF_INET, SOCK_STREAM" + ("|SOCK_NONBLOCK" if flags & SOCK_NONBLOCK else "")
-    return _make("socket", words, -1, lambda: _c().socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | flags, 0))
+    return _make(
+        "socket",
+        words,
+        -1,
+        (AF_INET, SOCK_STREAM | SOCK_CLOEXEC | flags, 0),
+        lambda: _c().socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | flags, 0),
+    )
 
 
 def bind(fd: int, address: Address) -> None:
     """bind(2): give the endpoint its local address and port."""
     raw = _inet(address)
-    _make("bind", f"{fd}, {address[0]}:{address[1]}", fd, lambda: _c().bind(fd, raw, len(raw)))
+    _make("bind", f"{fd}, {address[0]}:{address[1]}", fd, (fd, 0, len(raw)), lambda: _c().bind(fd, raw, len(raw)))
 
 
 def listen(fd: int, backlog: int) -> None:
     """listen(2): state LISTEN; the SYN queue and the accept queue come to exist, limited by the backlog."""
-    _make("listen", f"{fd}, {backlog}", fd, lambda: _c().listen(fd, backlog))
+    _make("listen", f"{fd}, {backlog}", fd, (fd, backlog), lambda: _c().listen(fd, backlog))
 
 
 def accept(fd: int, flags: int = 0) -> int:
     """accept4(2) without asking for the peer's address: take the first connection out of the accept queue."""
-    on_sleep("accept4", time.monotonic_ns())
     words = f"{fd}, NULL, NULL, {'SOCK_NONBLOCK' if flags & SOCK_NONBLOCK else '0'}"
-    return _make("accept4", words, fd, lambda: _c().accept4(fd, None, None, SOCK_CLOEXEC | flags))
+    return _make(
+        "accept4",
+        words,
+        fd,
+        (fd, 0, 0, SOCK_CLOEXEC | flags),
+        lambda: _c().accept4(fd, None, None, SOCK_CLOEXEC | flags),
+    )
 
 
 def connect(fd: int, address: Address) -> None:
     """connect(2): send the SYN; a blocking socket sleeps until the handshake is over or has failed."""
     raw = _inet(address)
-    on_sleep("connect", time.monotonic_ns())
-    _make("connect", f"{fd}, {address[0]}:{address[1]}", fd, lambda: _c().connect(fd, raw, len(raw)))
+    _make("connect", f"{fd}, {address[0]}:{address[1]}", fd, (fd, 0, len(raw)), lambda: _c().connect(fd, raw, len(raw)))
 
 
 def send(fd: int, data: bytes, flags: int = 0) -> int:
     """send(2): copy into the send buffer; returns how many bytes were taken."""
-    on_sleep("send", time.monotonic_ns())
     # No MSG_NOSIGNAL: Python ignores SIGPIPE, so a broken pipe comes back as EPIPE.
-    return _make("send", f"{fd}, {_short(data)}, {len(data)}", fd, lambda: _c().send(fd, data, len(data), flags))
+    words = f"{fd}, {_short(data)}, {len(data)}"
+    return _make("send", words, fd, (fd, 0, len(data), flags), lambda: _c().send(fd, data, len(data), flags))
 
 
 def recv(fd: int, size: int, flags: int = 0) -> bytes:
     """recv(2): take bytes out of the receive buffer; empty bytes mean that the peer's FIN has been reached."""
     buffer = ctypes.create_string_buffer(size)
-    on_sleep("recv", time.monotonic_ns())
     count = _make(
         "recv",
         f"{fd}, {size}",
         fd,
+        (fd, 0, size, flags),
         lambda: _c().recv(fd, buffer, size, flags),
         lambda n: _short(buffer.raw[:n]) if n else "end of file",
     )
@@ -171,14 +199,14 @@ def recv(fd: int, size: int, flags: int = 0) -> bytes:
 
 def shutdown(fd: int, how: int) -> None:
     """shutdown(2): close one direction of the connection (SHUT_WR sends FIN) and keep the descriptor."""
-    _make("shutdown", f"{fd}, {_SHUT_NAMES[how]}", fd, lambda: _c().shutdown(fd, how))
+    _make("shutdown", f"{fd}, {_SHUT_NAMES[how]}", fd, (fd, how), lambda: _c().shutdown(fd, how))
 
 
 def setsockopt(fd: int, level: int, option: int, value: int | bytes) -> None:
     """setsockopt(2) with an int or raw bytes."""
     raw = value if isinstance(value, bytes) else struct.pack("=i", value)
     words = f"{fd}, {level}, {option}, {value!r}"
-    _make("setsockopt", words, fd, lambda: _c().setsockopt(fd, level, option, raw, len(raw)))
+    _make("setsockopt", words, fd, (fd, level, option), lambda: _c().setsockopt(fd, level, option, raw, len(raw)))
 
 
 def getsockopt(fd: int, level: int, option: int) -> int:
@@ -189,7 +217,7 @@ def getsockopt(fd: int, level: int, option: int) -> int:
         return f"[{value.value}]"
 
     call = lambda: _c().getsockopt(fd, level, option, ctypes.byref(value), ctypes.byref(size))  # noqa: E731
-    _make("getsockopt", f"{fd}, {level}, {option}", fd, call, note)
+    _make("getsockopt", f"{fd}, {level}, {option}", fd, (fd, level, option), call, note)
     return value.value
 
 
@@ -203,7 +231,7 @@ def close(fd: int) -> None:
         poll.close()
         return 0
 
-    _make("close", f"{fd}", fd, call)
+    _make("close", f"{fd}", fd, (fd,), call)
 
 
 def epoll_create() -> int:
@@ -214,7 +242,7 @@ def epoll_create() -> int:
         _polls[poll.fileno()] = poll
         return poll.fileno()
 
-    return _make("epoll_create1", "EPOLL_CLOEXEC", -1, call)
+    return _make("epoll_create1", "EPOLL_CLOEXEC", -1, (SOCK_CLOEXEC,), call)
 
 
 def epoll_ctl(epoll: int, operation: int, fd: int, events: int = 0) -> None:
@@ -225,7 +253,8 @@ def epoll_ctl(epoll: int, operation: int, fd: int, events: int = 0) -> None:
         EPOLL_CTL_MOD: lambda: poll.modify(fd, events),
         EPOLL_CTL_DEL: lambda: poll.unregister(fd),
     }[operation]
-    _make("epoll_ctl", f"{epoll}, {_CTL_NAMES[operation]}, {fd}, {flag_words(events)}", epoll, lambda: _as_c(act))
+    words = f"{epoll}, {_CTL_NAMES[operation]}, {fd}, {flag_words(events)}"
+    _make("epoll_ctl", words, epoll, (epoll, operation, fd, events), lambda: _as_c(act))
 
 
 def epoll_wait(epoll: int, timeout: float | None = None, maxevents: int = 64) -> list[tuple[int, int]]:
@@ -237,14 +266,15 @@ def epoll_wait(epoll: int, timeout: float | None = None, maxevents: int = 64) ->
         ready.extend(poll.poll(timeout, maxevents))
         return len(ready)
 
-    on_sleep("epoll_wait", time.monotonic_ns())
     milliseconds = -1 if timeout is None else round(timeout * 1000)
     _make(
         "epoll_wait",
         f"{epoll}, {maxevents}, {milliseconds}",
         epoll,
+        (epoll, 0, maxevents, milliseconds),
         lambda: _as_c(call),
         lambda n: "; ".join(f"fd {fd} {flag_words(mask)}" for fd, mask in ready),
+        ready,
     )
     return ready
 

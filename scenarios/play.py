@@ -258,14 +258,15 @@ class Play:
 
     def _take(self, part: _Part, message: dict[str, Any]) -> None:
         kind = message.pop("kind")
-        if kind == "call":
+        if kind in ("call", "sleep"):
+            message |= {"values": tuple(message["values"]), "ready": tuple((a, b) for a, b in message["ready"])}
             call = calls.Call(**message)
-            if call.name == part.announced:
-                part.announced = ""
-            self._tell("call", call.exit_ns, part, str(call), call)
-        elif kind == "sleep":
-            part.announced = message["name"]
-            self._tell("sleep", message["time"], part, f"asleep in {part.announced}")
+            if kind == "sleep":
+                part.announced = call.name
+                self._tell("sleep", call.enter_ns, part, f"asleep in {call.name}", call)
+            else:
+                part.announced = "" if call.name == part.announced else part.announced
+                self._tell("call", call.exit_ns, part, str(call), call)
         elif kind in ("done", "fail", "leave"):
             for moment, text in message.get("said", ()):
                 self._tell("said", moment, part, text)

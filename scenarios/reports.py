@@ -1,82 +1,128 @@
-"""What actors report, as events: the steps of the script and, where no probe sees them, their system calls.
+"""What a play says about itself, as a source of events: evidence `reported`.
 
-An actor stamps what it reports with CLOCK_MONOTONIC, the clock of the probes, so its reports fall into place between
-the kernel's own events. When probes see system calls the actors' word for them is not taken as well: one call is one
-event. Without probes the word is all there is, and the events say so: their evidence is *reported*.
+Every step of the script is an `actor:step`, at the moment of its cue; what came of it, and what an actor remarks, is an
+`actor:report`. Where no probe can see the actors' system calls, their own account of them takes the place: entry and
+return of each call with its arguments, and what epoll handed back, by the actors' own clock (CLOCK_MONOTONIC,
+that of the probes).
 """
 
 from __future__ import annotations
 
 import threading
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
+from scenarios.calls import Call
 from scenarios.play import Report
 from tracer.batch import Batch, BatchBuilder
-from tracer.kinds import SYSCALLS, Evidence, Source
+from tracer.kinds import MAX_READY, SYSCALLS, Evidence, Source
 from tracer.session import Losses
 
-_CALL: Final = {name: number for number, name in enumerate(SYSCALLS)}
-_CALL.update(send=_CALL["sendto"], recv=_CALL["recvfrom"])  # libc functions; these are the calls they make
+KERNEL_NAME: Final = {"send": "sendto", "recv": "recvfrom"}
+"""The C library has no system call of these names to call: it calls these."""
+DID: Final = "done"
+"""What an actor has to say about a step in which it made no call."""
 
 
 class ActorReports:
-    """An event source fed by a play: give ``hear`` to it as its listener."""
+    """The reports of a play as a source: give `hear` to the play as its listener."""
 
-    def __init__(self, offset: int, *, calls: bool) -> None:
-        """``offset`` is ns to add to CLOCK_MONOTONIC for time since the Unix epoch; ``calls``: also report calls."""
-        self._offset, self._calls = offset, calls
-        self._builder = BatchBuilder(Source.STAGE, Evidence.REPORTED)
+    def __init__(self, offset: int, calls: bool, before_step: Callable[[], None] = lambda: None) -> None:
+        """`offset` is CLOCK_REALTIME minus CLOCK_MONOTONIC, in ns.
+
+        `calls`: take the actors' word for their system calls too. `before_step` is called when a step is about to
+        begin, from the play's thread: to wake a sampler.
+        """
+        self._offset = offset
+        self._calls = calls
+        self._before_step = before_step
         self._lock = threading.Lock()
+        self._pending: list[tuple[int, str, dict[str, Any], dict[str, Any]]] = []
+        self._entered: set[tuple[int, str]] = set()
+        self._last_call: dict[str, str] = {}
         self._written = 0
-        self._asleep_in: dict[int, str] = {}
-        """Per process the call that it announced before it might sleep in it."""
 
     def hear(self, report: Report) -> None:
-        """Take one report, from any thread."""
+        """Take in what the play reports; from the play's thread."""
+        if report.kind == "cue":
+            self._before_step()
         with self._lock:
-            if report.kind == "cue":
-                self._add("actor:step", report, report.text)
-            elif report.kind in ("said", "fail"):
-                self._add("actor:report", report, report.text)
-            elif report.kind == "sleep" and self._calls:
-                self._announce(report)
-            elif report.kind == "call" and self._calls and report.call is not None:
-                self._add_call(report)
+            self._note(report)
 
-    def _add(self, kind: str, report: Report, text: str) -> None:
-        own = {"step": report.step, "actor": report.actor, "text": text}
-        self._builder.add(kind, report.time + self._offset, own, pid=report.pid, tid=report.pid)
-        self._written += 1
+    def _note(self, report: Report) -> None:
+        actor = {"step": report.step, "actor": report.actor}
+        if report.kind == "cue":
+            self._last_call.pop(report.actor, None)
+            self._add(report.time, "actor:step", actor | {"text": report.text}, report.pid)
+        elif report.kind == "call" and report.call is not None:
+            self._last_call[report.actor] = report.text
+            if self._calls:
+                self._call(report.call, report.pid)
+        elif report.kind == "sleep":
+            if self._calls and report.call is not None:
+                self._enter(report.call, report.pid)
+                self._entered.add((report.pid, report.call.name))
+        else:
+            text = report.text or self._last_call.get(report.actor, DID)
+            self._add(report.time, "actor:report", actor | {"text": text}, report.pid)
 
-    def _announce(self, report: Report) -> None:
-        """A call that may sleep is told when it begins, not when it is over: between the two much may happen."""
-        name = report.text.rpartition(" ")[2]
-        self._asleep_in[report.pid] = name
-        self._builder.add(
-            "syscall:enter", report.time + self._offset, {"call": _CALL.get(name, 0)}, pid=report.pid, tid=report.pid
-        )
-        self._written += 1
+    def _add(self, moment: int, kind: str, fields: dict[str, Any], pid: int, fd: int = -1) -> None:
+        self._pending.append((moment + self._offset, kind, fields, {"pid": pid, "tid": pid, "fd": fd}))
 
-    def _add_call(self, report: Report) -> None:
-        call = report.call
-        assert call is not None
-        number = _CALL.get(call.name, 0)
-        who = {"pid": report.pid, "tid": report.pid, "fd": call.fd}
-        if self._asleep_in.pop(report.pid, "") != call.name:
-            self._builder.add("syscall:enter", call.enter_ns + self._offset, {"call": number}, **who)
-            self._written += 1
-        result = -call.errno if call.errno else call.result
-        self._builder.add("syscall:exit", call.exit_ns + self._offset, {"call": number, "ret": result}, **who)
-        self._written += 1
+    def _enter(self, call: Call, pid: int) -> None:
+        values = [value & 0xFFFF_FFFF_FFFF_FFFF for value in call.values[:4]]
+        fields = {"call": _number(call), "args": values + [0] * (4 - len(values))}
+        self._add(call.enter_ns, "syscall:enter", fields, pid, call.fd)
+
+    def _call(self, call: Call, pid: int) -> None:
+        if (pid, call.name) in self._entered:  # told when it fell asleep there
+            self._entered.discard((pid, call.name))
+        else:
+            self._enter(call, pid)
+        made = call.result if call.name == "socket" and call.result >= 0 else call.fd
+        second, third = (*call.values, 0, 0, 0)[1:3]
+        fields: dict[str, Any] = {
+            "call": _number(call),
+            "ret": -call.errno if call.errno else call.result,
+            "arg1": second & 0xFFFF_FFFF_FFFF_FFFF,
+            "arg2": third & 0xFFFF_FFFF_FFFF_FFFF,
+        }
+        self._add(call.exit_ns, "syscall:exit", fields, pid, made)
+        if call.name == "epoll_ctl" and not call.errno:
+            epoll, operation, fd, events = call.values
+            about: dict[str, Any] = {"epfd": epoll, "op": operation, "events": events, "data": fd}
+            self._add(call.exit_ns, "epoll:ctl", about, pid, fd)
+        elif call.name == "epoll_wait":
+            kept = call.ready[:MAX_READY]
+            room = [0] * (MAX_READY - len(kept))
+            about = {
+                "epfd": call.fd,
+                "n": -call.errno if call.errno else call.result,
+                "data": [fd for fd, _ in kept] + room,
+                "events": [mask for _, mask in kept] + room,
+            }
+            self._add(call.exit_ns, "epoll:wait", about, pid, call.fd)
 
     def drain(self) -> Batch:
-        """What has been reported since the last call, in the order of reporting."""
+        """What has been reported since the last call, in order of time."""
         with self._lock:
-            return self._builder.take()
+            pending, self._pending = self._pending, []
+        # Actors report in bursts, one after the other: what they did at the same time is brought together here.
+        pending.sort(key=lambda each: each[0])
+        builder = BatchBuilder(Source.STAGE, Evidence.REPORTED)
+        for moment, kind, fields, head in pending:
+            builder.add(kind, moment, fields, **head)
+        self._written += len(pending)
+        return builder.take()
 
     def losses(self) -> Losses:
-        """Reports come through a pipe that blocks when it is full: none can be lost."""
+        """What was delivered; nothing is lost on the way."""
         return Losses(self._written, 0)
 
     def stop(self) -> None:
-        """Nothing is held."""
+        """Nothing to let go of."""
+
+
+def _number(call: Call) -> int:
+    name = KERNEL_NAME.get(call.name, call.name)
+    return SYSCALLS.index(name) if name in SYSCALLS else 0

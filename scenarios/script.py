@@ -14,12 +14,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
     from scenarios.actor import Actor
+    from scenarios.sights import Seen
 
 Action = Callable[["Actor"], object]
+Check = Callable[["Seen"], str | None]
 Network = Literal["loopback", "veth"]
 Isolation = Literal["preferred", "required", "none"]
 
@@ -58,7 +60,7 @@ class Sight:
 
     text: str
     """The expectation in words."""
-    check: Callable[[Any], str | None]
+    check: Check
     """Given what was seen, None when it holds, else the reason why not in words."""
 
 
@@ -123,10 +125,10 @@ class Scenario:
 
         return add
 
-    def must_see(self, text: str) -> Callable[[Callable[[Any], str | None]], Callable[[Any], str | None]]:
+    def must_see(self, text: str) -> Callable[[Check], Check]:
         """Add the decorated check to what must be seen; it returns None when it holds, else why not."""
 
-        def add(check: Callable[[Any], str | None]) -> Callable[[Any], str | None]:
+        def add(check: Check) -> Check:
             self.sights.append(Sight(text, check))
             return check
 

@@ -9,6 +9,8 @@ of the connection, TIME_WAIT, for a minute, and nobody's process is needed for t
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from scenarios.actor import Actor
 from scenarios.calls import (
     EPOLL_CTL_ADD,
@@ -30,6 +32,9 @@ from scenarios.calls import (
     socket,
 )
 from scenarios.script import Scenario
+
+if TYPE_CHECKING:
+    from scenarios.sights import Seen
 
 scenario = Scenario(
     name="half-close",
@@ -161,3 +166,49 @@ def shuts_the_door(me: Actor) -> None:
     close(me.listener)
     close(me.poll)
     raise SystemExit(0)
+
+
+@scenario.must_see("the server's thread sleeps in epoll_wait while the three packets of the handshake pass")
+def sleeps_through(seen: Seen) -> str | None:
+    syn, _, last = seen.handshake()
+    return seen.asleep_during("server", "epoll_wait", syn, last)
+
+
+@scenario.must_see("the client's side goes through ESTABLISHED, FIN_WAIT1, FIN_WAIT2 and TIME_WAIT")
+def client_path(seen: Seen) -> str | None:
+    return seen.went_through("client", "ESTABLISHED", "FIN_WAIT1", "FIN_WAIT2", "TIME_WAIT")
+
+
+@scenario.must_see("the server's side goes through ESTABLISHED and CLOSE_WAIT to its end")
+def server_path(seen: Seen) -> str | None:
+    return seen.went_through("server", "ESTABLISHED", "CLOSE_WAIT", "CLOSE")
+
+
+@scenario.must_see("data flow from the server after the client's FIN")
+def talks_on(seen: Seen) -> str | None:
+    fin = seen.first("client", "FIN")
+    if fin is None:
+        return "the client sent no FIN"
+    later = [packet for packet in seen.packets("server") if packet.order > fin.order and packet["length"]]
+    return None if later else "the server sent no data after the client's FIN"
+
+
+@scenario.must_see("the client reads those data although it has shut its own direction")
+def hears_on(seen: Seen) -> str | None:
+    shut = next((leave for _, leave in seen.calls("client", "shutdown") if leave is not None), None)
+    if shut is None:
+        return "the client's shutdown did not return"
+    results = [leave["ret"] for _, leave in seen.calls("client", "recvfrom") if leave and leave.order > shut.order]
+    return None if results == [8, 0] else f"after shutdown, recv gave {results}, not 8 bytes and then the end"
+
+
+@scenario.must_see("TIME_WAIT begins on the client's side before its program closes the descriptor")
+def waits_unasked(seen: Seen) -> str | None:
+    born, closes = seen.reached("client", "TIME_WAIT"), seen.calls("client", "close")
+    if born is None or not closes:
+        return "there was no TIME_WAIT" if born is None else "the client did not close"
+    if born.time < closes[-1][0].time:
+        return None
+    if born.evidence.name == "SAMPLED":
+        seen.cannot_tell("the table was read too seldom to show which came first")
+    return "the client closed first"

@@ -117,7 +117,13 @@ def test_bulk_traffic_does_not_overflow_the_ring(tmp_path: Path) -> None:
     path = tmp_path / "bulk.py"
     path.write_text(BULK)
     timeline, source, _, _ = perform(str(path), RingSeat)
-    assert sum(event["length"] for event in timeline.events()) == 8 << 20
+    first = timeline[0]["seq"] + 1
+    sent = {(event["seq"] - first) % 2**32: event["length"] for event in timeline.events() if event["length"]}
+    reached = 0
+    for begin, length in sorted(sent.items()):  # a busy machine may have made TCP repeat a segment
+        assert begin <= reached
+        reached = max(reached, begin + length)
+    assert reached == 8 << 20
     assert source.losses().lost == 0
 
 

@@ -1,0 +1,123 @@
+"""The story of half-close is seen, by whatever means: packets and samples, or the socket table alone."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from scenarios import registry
+from scenarios.namespaces import Kind
+from scenarios.play import Play
+from scenarios.reports import ActorReports
+from scenarios.sights import CannotTell, Seen, evaluate, failed
+from scenarios.stage import Stage, StageError
+from tracer.batch import BatchBuilder
+from tracer.kernel.clock import measure
+from tracer.kinds import Evidence, Side, Source
+from tracer.segments import V4_MAPPED
+from tracer.session import EventSource, Session
+from tracer.states import State
+from tracer.tables.source import TableSource
+from tracer.timeline import Timeline
+from tracer.wire.ring import RingSeat
+from tracer.wire.source import WireSource
+
+
+def watched(kind: Kind, hold: float = 0.0) -> Timeline:
+    """Play half-close, watched as a plain user can."""
+    stage = Stage.of("half-close", (kind,))
+    try:
+        ground = stage.open()
+    except StageError as failure:
+        pytest.skip(str(failure))
+    with stage:
+        sources: list[EventSource] = []
+        netns = ground.networks["client"]
+        if ground.isolated:
+            sources.append(WireSource(RingSeat(stage.socket("packet"), stage.interface), netns))
+        table = TableSource(stage.socket("diag"), netns, [ground.port], list(ground.pids.values()))
+        reports = ActorReports(measure().ns, calls=True, before_step=table.hurry)
+        session = Session([*sources, table, reports])
+        session.start()
+        play = Play(stage, pace=hold, listener=reports.hear)
+        play.start()
+        assert play.wait(20)
+        assert play.failure == ""
+        time.sleep(0.05)
+        session.stop()
+        return session.timeline
+
+
+@pytest.mark.parametrize("kind", ["namespace", "user-namespace"])
+def test_all_of_it_is_seen_by_packets_samples_and_reports(kind: Kind) -> None:
+    outcomes = evaluate(registry.find("half-close"), watched(kind, hold=0.01))
+    assert failed(outcomes) == []
+    # Which of two moments came first is for probes; a reading every 1.5 ms may come too late for the last check.
+    assert [outcome.verdict for outcome in outcomes[:-1]] == ["seen"] * 5
+
+
+def test_on_the_hosts_loopback_states_are_seen_and_packets_not() -> None:
+    outcomes = evaluate(registry.find("half-close"), watched("host", hold=0.01))
+    assert failed(outcomes) == []
+    verdicts = {outcome.text.split()[0] + " " + outcome.text.split()[1]: outcome.verdict for outcome in outcomes}
+    assert verdicts["data flow"] == "cannot tell"
+    assert [outcome.verdict for outcome in outcomes[1:3]] == ["seen", "seen"]
+
+
+def test_the_timeline_is_in_order_and_names_the_sides() -> None:
+    timeline = watched("user-namespace")
+    steps = [event["step"] for event in timeline.events() if event.name == "actor:step"]
+    assert steps == list(range(1, 16))
+    enters = [(e.pid, e.call, e.time) for e in timeline.events() if e.name == "syscall:enter"]
+    sleeping = next(time for _, call, time in enters if call == "epoll_wait")
+    connecting = next(time for _, call, time in enters if call == "connect")
+    assert sleeping < connecting
+    ready = [e for e in timeline.events() if e.name == "epoll:wait"]
+    assert [(e["n"], e["data"][0], e["events"][0]) for e in ready] == [(1, 3, 1), (1, 5, 1), (1, 5, 0x2001)]
+    watched_fds = [(e.fd, e["epfd"], e["events"]) for e in timeline.events() if e.name == "epoll:ctl"]
+    assert watched_fds == [(3, 4, 1), (5, 4, 0x2001)]
+    exits = [(e.call, e["ret"], e.fd) for e in timeline.events() if e.name == "syscall:exit"]
+    assert ("socket", 3, 3) in exits
+    assert ("recvfrom", 0, 5) in exits
+
+
+def test_without_calls_only_steps_and_what_came_of_them_are_told() -> None:
+    with Stage.of("half-close") as stage:
+        reports = ActorReports(measure().ns, calls=False)
+        play = Play(stage, listener=reports.hear)
+        play.start()
+        assert play.wait(20)
+    timeline = Timeline()
+    timeline.append(reports.drain())
+    assert {event.name for event in timeline.events()} == {"actor:step", "actor:report"}
+    told = [event["text"] for event in timeline.events() if event.name == "actor:report" and event["step"] == 7]
+    assert told == ["shutdown(3, SHUT_WR) = 0"]
+    assert reports.losses().written == len(timeline) == 30
+
+
+def made_up(*path: State) -> Seen:
+    """A timeline on which the client's side goes through certain states, sampled."""
+    builder = BatchBuilder(Source.TABLE, Evidence.SAMPLED)
+    for moment, state in enumerate(path):
+        fields = {"new": state, "saddr": (0, V4_MAPPED | 1), "daddr": (0, V4_MAPPED | 1), "sport": 5, "dport": 80}
+        builder.add("socket:state", moment, fields, conn=1, side=Side.CLIENT)
+    timeline = Timeline()
+    timeline.append(builder.take())
+    return Seen(timeline)
+
+
+def test_a_missing_state_is_named() -> None:
+    seen = made_up(State.ESTABLISHED, State.TIME_WAIT)
+    assert seen.went_through("client", "ESTABLISHED", "TIME_WAIT") is None
+    told = seen.went_through("client", "ESTABLISHED", "FIN_WAIT1", "CLOSE")
+    assert told == "FIN_WAIT1 is missing on the client's way: ESTABLISHED, TIME_WAIT"
+    with pytest.raises(CannotTell, match="may have passed between two readings"):
+        seen.went_through("client", "ESTABLISHED", "FIN_WAIT1", "TIME_WAIT")
+
+
+def test_a_play_that_went_otherwise_is_not_seen_as_told() -> None:
+    scenario = registry.find("half-close")
+    outcomes = evaluate(scenario, made_up(State.SYN_SENT, State.CLOSE).timeline)
+    assert [outcome.text for outcome in failed(outcomes)] == [scenario.sights[1].text]
+    assert {outcome.verdict for outcome in outcomes} == {"not seen", "cannot tell"}
