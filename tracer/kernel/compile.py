@@ -2,12 +2,14 @@
 
 BCC compiles with the kernel's headers because programs usually name kernel structs. Ours do not: offsets come from
 BTF. So BCC is shown a stub tree of a dozen tiny files in place of the kernel's source (BCC_KERNEL_SOURCE), enough for
-its own helper header to compile. Only the instructions are taken from it; loading and attaching is done in `attach`.
+its own helper header to compile. Only the instructions are taken from it (as an `image.Image`); loading and attaching
+is done in `attach`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import tempfile
 from collections.abc import Iterator
@@ -15,6 +17,7 @@ from importlib.resources import as_file, files
 from typing import Any, Final
 
 from tracer.kernel.bcc_import import import_bcc
+from tracer.kernel.image import Image
 
 STUB: Final = "include"
 VARIABLE: Final = "BCC_KERNEL_SOURCE"
@@ -24,35 +27,7 @@ class CompileError(Exception):
     """BCC refused the text; the message holds the compiler's own words."""
 
 
-class Module:
-    """A compiled text: its programs as instructions, its maps as file descriptors. `close` frees both."""
-
-    def __init__(self, bpf: Any) -> None:
-        self._bpf = bpf
-
-    def program(self, name: str) -> bytes:
-        """Instructions of a program, with map descriptors already in place. Raises KeyError."""
-        try:
-            return bytes(self._bpf.dump_func(name.encode()))
-        except Exception as error:  # BCC raises plain Exception
-            raise KeyError(name) from error
-
-    def table(self, name: str) -> Any:
-        """BCC's own view of a map."""
-        return self._bpf[name.encode()]
-
-    def map_fd(self, name: str) -> int:
-        """File descriptor of a map."""
-        return int(self.table(name).map_fd)
-
-    def close(self) -> None:
-        """Forget the module: its maps go when nothing else holds them."""
-        if self._bpf is not None:
-            self._bpf.cleanup()
-            self._bpf = None
-
-
-def compile_text(text: str, flags: tuple[str, ...] = ()) -> Module:
+def compile_text(text: str, flags: tuple[str, ...] = ()) -> Image:
     """Compile one C text. Raises `CompileError`, or `BccMissing` when BCC is not there."""
     bcc = import_bcc()
 
@@ -63,10 +38,26 @@ def compile_text(text: str, flags: tuple[str, ...] = ()) -> Module:
     with as_file(files("tracer.kernel") / STUB) as folder, _environment(VARIABLE, str(folder)):
         with _stderr_to_text() as complaint:
             try:
-                return Module(Quiet(text=text.encode(), cflags=["-Wno-everything", *flags]))
+                return _image(bcc.lib, Quiet(text=text.encode(), cflags=["-Wno-everything", *flags]))
             except Exception as error:  # BCC raises plain Exception
                 failure = str(error)
         raise CompileError(f"{failure}\n{complaint()}".strip())
+
+
+def _image(lib: Any, bpf: Any) -> Image:
+    """All programs and maps of a compiled BPF object; the object and its own maps are let go."""
+    # BCC's Python never asks these two, hence has not told ctypes what they take
+    lib.bpf_num_tables.argtypes, lib.bpf_num_tables.restype = [ctypes.c_void_p], ctypes.c_size_t
+    lib.bpf_table_name.argtypes, lib.bpf_table_name.restype = [ctypes.c_void_p, ctypes.c_size_t], ctypes.c_char_p
+    lib.bpf_table_fd_id.argtypes, lib.bpf_table_fd_id.restype = [ctypes.c_void_p, ctypes.c_size_t], ctypes.c_int
+    try:
+        names = [lib.bpf_function_name(bpf.module, i).decode() for i in range(lib.bpf_num_functions(bpf.module))]
+        programs = {name: bytes(bpf.dump_func(name.encode())) for name in names}
+        maps = range(lib.bpf_num_tables(bpf.module))
+        descriptors = {lib.bpf_table_name(bpf.module, i).decode(): lib.bpf_table_fd_id(bpf.module, i) for i in maps}
+        return Image.of(programs, descriptors)
+    finally:
+        bpf.cleanup()
 
 
 @contextlib.contextmanager

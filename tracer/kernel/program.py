@@ -44,11 +44,9 @@ def constants(types: KernelTypes, symbols: dict[str, int], mode: Mode, pages: di
     return values
 
 
-def program_text(
-    types: KernelTypes, symbols: dict[str, int], mode: Mode, pages: dict[Ring, int], ourselves: int
-) -> str:
-    """The whole C text for this kernel, this mode and rings of that many pages; process `ourselves` is not followed."""
-    values = {**constants(types, symbols, mode, pages), "OURSELVES": ourselves}
+def program_text(types: KernelTypes, symbols: dict[str, int], mode: Mode, pages: dict[Ring, int]) -> str:
+    """The whole C text for this kernel, this mode and rings of that many pages: the same text compiles to the same."""
+    values = constants(types, symbols, mode, pages)
     defines = "".join(f"#define {name} {value:#x}{'ULL' if value >> 31 else ''}\n" for name, value in values.items())
     folder = files("tracer.kernel") / "text"
     pieces = {name: (folder / name).read_text(encoding="utf-8") for name in TEXTS}

@@ -23,8 +23,9 @@ from tracer.headers import decode
 from tracer.kernel.attach import Attached, AttachError, Mode, attach, map_delete, map_update
 from tracer.kernel.btf import BtfError, KernelTypes
 from tracer.kernel.clock import Clock
-from tracer.kernel.compile import CompileError, Module, compile_text
+from tracer.kernel.compile import CompileError, compile_text
 from tracer.kernel.fields import FIELDS, find
+from tracer.kernel.image import Images, Loaded
 from tracer.kernel.probes import ALL_GROUPS, PROBES, SYMBOLS, Group, Hook, Probe
 from tracer.kernel.program import program_text
 from tracer.kernel.ring import MappedRing, Tallies, Tally
@@ -96,7 +97,7 @@ class KernelSource:
     ring_bytes: dict[Ring, int] = field(default_factory=lambda: dict(DEFAULT_BYTES))
 
     def __post_init__(self) -> None:
-        self._module: Module | None = None
+        self._module: Loaded | None = None
         self._attached: list[Attached] = []
         self._status: list[Status] = []
         self._rings: dict[Ring, MappedRing] = {}
@@ -132,7 +133,13 @@ class KernelSource:
 
     def _load(self, types: KernelTypes, symbols: dict[str, int], mode: Mode, followed: Filter) -> None:
         pages = {ring: size // _PAGE for ring, size in self.ring_bytes.items()}
-        self._module = compile_text(program_text(types, symbols, mode, pages, os.getpid()))
+        text = program_text(types, symbols, mode, pages)
+        images = Images()
+        image = images.get(text)
+        if image is None:
+            image = compile_text(text)
+            images.put(text, image)
+        self._module = Loaded(image)
         self.running_mode = mode
         self._fill_maps(followed)
         for ring, name in RINGS.items():
@@ -183,8 +190,9 @@ class KernelSource:
         for number, index in numbers().items():
             what = index | sum(flag for among, flag in flags if names[index] in among)
             map_update(calls, _u32(number), _u32(what))
-        settings = (bool(followed.processes or followed.parents), followed.netns, followed.ports, followed.everything)
-        map_update(self._map("settings"), _u32(0), b"".join(_u32(int(bool(value))) for value in settings))
+        settings = (followed.netns, followed.ports, followed.everything)
+        switches = b"".join(_u32(int(bool(value))) for value in settings)
+        map_update(self._map("settings"), _u32(0), switches + _u32(os.getpid()))
         for parent in followed.parents:
             self.follow_process(parent, itself=False)
         for process in followed.processes:

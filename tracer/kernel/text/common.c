@@ -48,7 +48,7 @@ static __always_inline void socket_done(void *e) { socket_ring.ringbuf_submit(e,
 
 /* ---- who is followed */
 
-struct settings { u32 by_tree; u32 by_netns; u32 by_port; u32 everything; };
+struct settings { u32 by_netns; u32 by_port; u32 everything; u32 ourselves; };
 BPF_ARRAY(settings, struct settings, 1);
 BPF_HASH(tree, u32, u32, 16384);                            /* tgid -> FOLLOW | INHERIT */
 BPF_HASH(netns_set, u32, u32, 1024);                        /* namespace inode */
@@ -90,9 +90,7 @@ static __always_inline int followed_current(void)
     u32 tgid = bpf_get_current_pid_tgid() >> 32;
     if (followed_task(tgid))
         return 1;
-    if (!s || tgid == 0)
-        return 0;
-    if (tgid == OURSELVES)
+    if (!s || tgid == 0 || tgid == s->ourselves)
         return 0;
     if (s->everything)
         return 1;

@@ -59,6 +59,8 @@ int on_inet_sock_set_state(volatile u64 *ctx)
         e->saddr[0] = at->dst[0]; e->saddr[1] = at->dst[1];
         e->daddr[0] = at->src[0]; e->daddr[1] = at->src[1];
     }
+    if (child)
+        e->known = 4;                                       /* still a copy of the listener, but for the buffers */
     e->old = old;
     e->new = new;
     e->state = new;

@@ -59,7 +59,7 @@ static __always_inline int examine(struct call *c, u32 what, s32 fd)
             /* by port: a process is met by the socket it uses, and from then on its threads are followed */
             int zero = 0;
             struct settings *s = settings.lookup(&zero);
-            if (!s || !s->by_port || (u32)(bpf_get_current_pid_tgid() >> 32) == OURSELVES)
+            if (!s || !s->by_port || (u32)(bpf_get_current_pid_tgid() >> 32) == s->ourselves)
                 return 0;
             sk = sock_of(fd);
             if (!sk || !followed_sock(sk, 0))

@@ -1,0 +1,177 @@
+"""Compiled programs that do not need their compiler any more: instructions and the maps that they name.
+
+Clang takes most of a second and its result is the same every time for the same text. So what BCC compiled is turned
+into an image: in each instruction that loads a map (BPF_LD_IMM64 with BPF_PSEUDO_MAP_FD) the descriptor is replaced by
+the number of the map in the image. To use an image, its maps are created and their descriptors put in. Images are kept
+by the digest of their text in the user's cache folder; the text holds everything that the result depends on, offsets
+and addresses of this kernel included.
+
+An image is code for the kernel, so it is taken from the cache only when file and folder belong to us and nobody else
+may write them.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import ctypes
+import hashlib
+import json
+import os
+import resource
+import stat
+import struct
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from platformdirs import user_cache_dir
+
+from tracer.kernel.attach import bpf
+
+_MAP_CREATE, _GET_INFO_BY_FD = 0, 15
+_INFO_BYTES: Final = 88
+_INSTRUCTION: Final = np.dtype([("code", "u1"), ("registers", "u1"), ("offset", "<i2"), ("immediate", "<i4")])
+_LOAD_64, _PSEUDO_MAP_FD = 0x18, 1
+_KEPT: Final = 6
+"""Images in the cache folder; older ones go."""
+_VERSION: Final = "1"
+
+
+@dataclass(frozen=True, slots=True)
+class MapSpec:
+    """How to make a map (bpf(2), BPF_MAP_CREATE)."""
+
+    name: str
+    type: int
+    key_size: int
+    value_size: int
+    max_entries: int
+    flags: int
+
+    @classmethod
+    def of(cls, name: str, fd: int) -> MapSpec:
+        """Of a map that exists."""
+        info = ctypes.create_string_buffer(_INFO_BYTES)
+        bpf(_GET_INFO_BY_FD, struct.pack("<IIQ", fd, _INFO_BYTES, ctypes.addressof(info)))
+        kind, _, key_size, value_size, entries, flags = struct.unpack_from("<6I", info)
+        return cls(name, kind, key_size, value_size, entries, flags)
+
+    def create(self) -> int:
+        """Make it; returns its descriptor. Raises OSError."""
+        name = self.name.encode()[:15]
+        return bpf(
+            _MAP_CREATE,
+            struct.pack("<7I16s", self.type, self.key_size, self.value_size, self.max_entries, self.flags, 0, 0, name),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """Programs and maps as data."""
+
+    maps: tuple[MapSpec, ...]
+    programs: dict[str, bytes]
+    """Instructions by name; an instruction that loads a map holds the map's position in `maps`."""
+
+    @classmethod
+    def of(cls, programs: dict[str, bytes], descriptors: dict[str, int]) -> Image:
+        """From instructions with descriptors in place and the descriptors by map name."""
+        names = sorted(descriptors)
+        position = {descriptors[name]: index for index, name in enumerate(names)}
+        relocated = {name: _translate(code, position) for name, code in programs.items()}
+        return cls(tuple(MapSpec.of(name, descriptors[name]) for name in names), relocated)
+
+
+class Loaded:
+    """An image whose maps exist. `close` lets them go."""
+
+    def __init__(self, image: Image) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            # before 5.11 maps count as locked memory
+            resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        self._image = image
+        self._fds: list[int] = []
+        try:
+            for spec in image.maps:
+                self._fds.append(spec.create())
+        except OSError:
+            self.close()
+            raise
+
+    def program(self, name: str) -> bytes:
+        """Instructions with our maps' descriptors in place. Raises KeyError."""
+        return _translate(self._image.programs[name], dict(enumerate(self._fds)))
+
+    def map_fd(self, name: str) -> int:
+        """Descriptor of a map. Raises KeyError."""
+        for spec, fd in zip(self._image.maps, self._fds, strict=True):
+            if spec.name == name:
+                return fd
+        raise KeyError(name)
+
+    def close(self) -> None:
+        """Let the maps go (programs that still run hold theirs). Twice is allowed."""
+        for fd in self._fds:
+            os.close(fd)
+        self._fds = []
+
+
+def _translate(code: bytes, numbers: dict[int, int]) -> bytes:
+    instructions = np.frombuffer(code, _INSTRUCTION).copy()
+    loads = np.flatnonzero((instructions["code"] == _LOAD_64) & (instructions["registers"] >> 4 == _PSEUDO_MAP_FD))
+    instructions["immediate"][loads] = [numbers[number] for number in instructions["immediate"][loads].tolist()]
+    return instructions.tobytes()
+
+
+class Images:
+    """The images kept on disk. A folder that is missing, read-only or not ours alone costs time and nothing else."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = Path(user_cache_dir("synfin", appauthor=False)) / "images" if folder is None else folder
+
+    def _file(self, text: str) -> Path:
+        return self._folder / (hashlib.sha256((_VERSION + text).encode()).hexdigest()[:32] + ".json")
+
+    def get(self, text: str) -> Image | None:
+        """The image of a text, None when there is none to be trusted."""
+        try:
+            if not _ours_alone(self._folder):
+                return None
+            with self._file(text).open("rb") as file:
+                if not _trusted(os.fstat(file.fileno())):
+                    return None
+                stored = json.load(file)
+            programs = {name: base64.b64decode(code) for name, code in stored["programs"].items()}
+            return Image(tuple(MapSpec(**spec) for spec in stored["maps"]), programs)
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def put(self, text: str, image: Image) -> bool:
+        """Keep an image; False when that was not possible."""
+        stored = {
+            "maps": [asdict(spec) for spec in image.maps],
+            "programs": {name: base64.b64encode(code).decode() for name, code in image.programs.items()},
+        }
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            handle, temporary = tempfile.mkstemp(dir=self._folder, prefix=".image-")
+            with os.fdopen(handle, "w") as out:
+                json.dump(stored, out)
+            Path(temporary).replace(self._file(text))
+            kept = sorted(self._folder.glob("*.json"), key=lambda file: file.stat().st_mtime, reverse=True)
+            for old in kept[_KEPT:]:
+                old.unlink()
+        except OSError:
+            return False
+        return True
+
+
+def _trusted(status: os.stat_result) -> bool:
+    return status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
+def _ours_alone(folder: Path) -> bool:
+    return _trusted(folder.stat())
