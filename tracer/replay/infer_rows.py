@@ -2,8 +2,8 @@
 
 A capture shows what an end sends, never what it receives. So a row keeps two kinds of facts apart. What the end's own
 segments prove (its SYN, its FIN, how far it acknowledges) makes a state *certain*; what was sent to it and should have
-arrived makes a state *provisional*. ``proven`` is the last certain state: the one to fall back on when a deduction turns
-out to be wrong.
+arrived makes a state *provisional*. ``proven`` is the last certain state, the one to fall back on when a deduction
+turns out to be wrong.
 
 Sequence numbers are modulo 2**32 (RFC 9293 section 3.4), times are ns since the Unix epoch. A fact that is not known is
 marked by a flag of its own, because 0 is a sequence number like any other.
@@ -28,7 +28,7 @@ SIGN = 0x80000000
 class End:
     """One end of a connection."""
 
-    side: int = 0
+    row: int = 0
     """Which of the two rows this is: 0 or 1; the rules copy it into changes and never ask what it means."""
     state: int = 0
     """tracer.states.State; 0 until anything is known."""
@@ -43,7 +43,9 @@ class End:
     asked: int = 0
     """When a SYN or SYN-ACK that it must answer passed; 0 for none."""
     timer: int = 0
-    """When its TIME_WAIT is over; 0 for none."""
+    """When its TIME_WAIT, or its attempt to open, is over; 0 for none."""
+    refuted: int = 0
+    """The state before its own RST, in case the RST turns out to be forged."""
 
     sent: int = 0
     """1 once a segment of this end was seen, or its sequence numbers follow from the other end's."""
@@ -64,8 +66,6 @@ class End:
     """Sequence number after its FIN; meaningful where ``fin_sent``."""
     fin_sent: int = 0
     """1 once its FIN was seen."""
-    fin_time: int = 0
-    """When its FIN was last seen."""
 
     acked: int = 0
     """1 once it has acknowledged anything."""
@@ -84,8 +84,8 @@ class Change(NamedTuple):
 
     time: int
     """ns: of the segment, or of the timer that fired."""
-    side: int
-    """0 or 1: the row of the connection."""
+    row: int
+    """0 or 1: which end."""
     old: int
     new: int
     """tracer.states.State."""
@@ -98,7 +98,7 @@ class Change(NamedTuple):
         """As tests and reports write it: ``0 SYN_SENT>ESTABLISHED rcv_syn_ack provisional``."""
         trigger = Trigger(self.trigger).name.lower() if self.trigger else "unseen"
         certainty = Certainty(self.certainty).name.lower()
-        return f"{self.side} {State(self.old).name}>{State(self.new).name} {trigger} {certainty}"
+        return f"{self.row} {State(self.old).name}>{State(self.new).name} {trigger} {certainty}"
 
 
 def before(a: int, b: int) -> bool:

@@ -3,8 +3,8 @@
 Every segment is read twice. As the sender's *emission* it is proof: who sends a FIN has closed, who acknowledges the
 peer's FIN has received it, who sends a SYN-ACK again has not got the ACK of it, whatever was deduced before. As an
 *arrival* it is a premise: the receiver should get it and, where RFC 9293 section 3.10.7 leaves it no choice, changes
-state as the table of ``tracer.states`` says. Where it has a choice (a SYN to a listener is answered, refused or ignored)
-nothing is deduced until the answer is seen.
+state as the table of ``tracer.states`` says. Where it has a choice (a SYN to a listener is answered, refused or
+ignored) nothing is deduced until the answer is seen.
 
 Deductions are withdrawn when an emission contradicts them. A segment that was under way when the deduction was made
 (the capture point may be far from that end) contradicts nothing: ``answers`` tells how long the end takes to react as
@@ -37,10 +37,14 @@ CERTAIN, PROVISIONAL, CORRECTED = int(Certainty.CERTAIN), int(Certainty.PROVISIO
 CONNECT, CLOSES, ABORT = int(Trigger.CONNECT), int(Trigger.CLOSE), int(Trigger.ABORT)
 RCV_SYN, RCV_SYN_ACK, RCV_ACK_OF_SYN = int(Trigger.RCV_SYN), int(Trigger.RCV_SYN_ACK), int(Trigger.RCV_ACK_OF_SYN)
 RCV_FIN, RCV_ACK_OF_FIN, RCV_RST = int(Trigger.RCV_FIN), int(Trigger.RCV_ACK_OF_FIN), int(Trigger.RCV_RST)
-TIMEWAIT_TIMEOUT = int(Trigger.TIMEWAIT_TIMEOUT)
+TIMEOUT, TIMEWAIT_TIMEOUT = int(Trigger.TIMEOUT), int(Trigger.TIMEWAIT_TIMEOUT)
 
 TIMEWAIT = 60_000_000_000
 """ns of TIME_WAIT: TCP_TIMEWAIT_LEN of Linux. RFC 9293 section 3.4.2 has 2 MSL, four minutes."""
+
+OPENING = 180_000_000_000
+"""ns after its last SYN that an end goes on trying to open: RFC 9293 section 3.8.3 asks for three minutes at least,
+Linux gives up after about two (tcp_syn_retries) or one (tcp_synack_retries)."""
 
 REACTION = 1_000_000
 """ns that even the nearest end may take: no retransmission follows its original sooner."""
@@ -92,8 +96,8 @@ def segment(
 # Changes
 
 
-def _move(end: End, new: int, trigger: int, certainty: int, log: list[Change], time: int) -> None:
-    log.append(Change(time, end.side, end.state, new, trigger, certainty))
+def move(end: End, new: int, trigger: int, certainty: int, log: list[Change], time: int) -> None:
+    log.append(Change(time, end.row, end.state, new, trigger, certainty))
     end.state = new
     end.certainty = certainty
     if certainty == PROVISIONAL:
@@ -101,15 +105,14 @@ def _move(end: End, new: int, trigger: int, certainty: int, log: list[Change], t
     else:
         end.proven = new
         end.certainty = CERTAIN
-    if new == TIME_WAIT:
-        end.timer = time + TIMEWAIT
+    end.timer = time + TIMEWAIT if new == TIME_WAIT else 0
 
 
 def _step(end: End, trigger: int, certainty: int, log: list[Change], time: int) -> None:
     """Go where the table says; stay where it says nothing."""
     new = NEXT[end.state * TRIGGERS + trigger]
     if new >= 0:
-        _move(end, new, trigger, certainty, log, time)
+        move(end, new, trigger, certainty, log, time)
 
 
 def _hold(end: End) -> None:
@@ -121,7 +124,14 @@ def _hold(end: End) -> None:
 def _withdraw(end: End, log: list[Change], time: int) -> None:
     """Back to the last proven state: what was deduced since did not happen."""
     if end.state != end.proven:
-        _move(end, end.proven, UNSEEN, CORRECTED, log, time)
+        move(end, end.proven, UNSEEN, CORRECTED, log, time)
+
+
+def _missed(end: End, peer: End, log: list[Change], time: int) -> None:
+    """The FIN of ``peer`` has not reached ``end`` after all; of its bytes, those that ``end`` has acknowledged."""
+    _withdraw(end, log, time)
+    if end.acked:
+        peer.next = end.ack
 
 
 def _under_way(end: End, time: int) -> bool:
@@ -201,7 +211,7 @@ def _acceptable(s: End, r: End, seq: int, end: int, expected: int, known: int) -
         return False
     if not known:
         return True
-    return not before((expected + max(r.window << r.wscale, 1)) & MODULO, seq)
+    return not before((expected + (r.window << r.wscale)) & MODULO, seq)
 
 
 # SYN
@@ -213,7 +223,7 @@ def _begin(
     """A SYN proves that its sender opens, or that what was deduced of it since is wrong."""
     if s.state == CLOSE or (s.syn and s.iss != seq and not _under_way(s, time)):
         if s.state != CLOSE:
-            _move(s, CLOSE, UNSEEN, CERTAIN, log, time)
+            move(s, CLOSE, UNSEEN, CERTAIN, log, time)
         _forget(s)
     first = not s.syn
     if first and s.state == UNKNOWN:
@@ -223,8 +233,7 @@ def _begin(
     if s.offers_scale >= 0 and r.offers_scale >= 0:
         s.wscale, r.wscale = min(s.offers_scale, 14), min(r.offers_scale, 14)  # RFC 7323 section 2.3
     if flags & ACK:
-        if r.asked and not s.answers:
-            pass
+        _answered(s, time)
         if s.state in (UNKNOWN, CLOSE):
             s.state = LISTEN  # what is not connected and answers a SYN had listened
         if s.state in (LISTEN, SYN_SENT):
@@ -238,9 +247,16 @@ def _begin(
         _step(s, CONNECT, CERTAIN, log, time)
     elif s.certainty == PROVISIONAL and s.proven == SYN_SENT and not _under_way(s, time):
         _withdraw(s, log, time)
-    if s.asked and not s.answers and flags & ACK:
-        s.answers = time - s.asked
+    if s.state in (SYN_SENT, SYN_RECV):
+        s.timer = time + OPENING
     r.asked = time
+
+
+def _answered(end: End, time: int) -> None:
+    """How long the end took to react to a SYN or SYN-ACK, as seen from here."""
+    if end.asked and not end.answers:
+        end.answers = time - end.asked
+    end.asked = 0
 
 
 def _forget(end: End) -> None:
@@ -254,20 +270,20 @@ def _forget(end: End) -> None:
 
 
 def _emission(s: End, r: End, log: list[Change], time: int, ack: int, flags: int, length: int, again: bool) -> None:
-    if s.asked and not s.answers and flags & ACK:
-        s.answers = time - s.asked
-    s.asked = 0
+    _answered(s, time)
     if s.state == CLOSE:
-        if s.proven == CLOSE or _under_way(s, time):
+        if _under_way(s, time):
             return
-        _withdraw(s, log, time)  # it speaks: the segment that should have closed it did not
+        # It speaks: what should have closed it did not, or the RST in its name was not its own (RFC 5961 section 1).
+        if s.proven == CLOSE:
+            s.proven = s.refuted
+        _withdraw(s, log, time)
     fin_back = _has_fin_of(s, r)
-    if flags & FIN and again and s.certainty == PROVISIONAL and not _under_way(s, time):
-        # Sent again: the ACK of it has not come (RFC 9293 section 3.8.1).
-        if s.state in (FIN_WAIT2, TIME_WAIT, CLOSE):
-            _withdraw(s, log, time)
+    unacknowledged = flags & FIN and again and not _under_way(s, time)
+    if unacknowledged and s.certainty == PROVISIONAL and s.state in (FIN_WAIT2, TIME_WAIT):
+        _withdraw(s, log, time)  # sent again: the ACK of it has not come (RFC 9293 section 3.8.1)
     if s.state == UNKNOWN:
-        _move(s, ESTABLISHED, UNSEEN, PROVISIONAL, log, time)
+        move(s, ESTABLISHED, UNSEEN, PROVISIONAL, log, time)
         s.proven = ESTABLISHED
     if s.state == SYN_SENT and flags & ACK:
         _step(s, RCV_SYN_ACK, CERTAIN, log, time)
@@ -279,7 +295,14 @@ def _emission(s: End, r: End, log: list[Change], time: int, ack: int, flags: int
         if fin_back:
             _hold(s)
         elif flags & FIN and s.state == CLOSE_WAIT:
-            _withdraw(s, log, time)  # it closed before the peer's FIN came: the FINs cross
+            # It closed before the peer's FIN came. Either the FINs cross, or the peer's is lost.
+            crossing = _under_way(s, time)
+            _missed(s, r, log, time)
+            _step(s, CLOSES, CERTAIN, log, time)
+            if crossing:
+                _step(s, RCV_FIN, PROVISIONAL, log, time)
+                r.next = r.fin
+            return
     elif fin_back:
         _step(s, RCV_FIN, CERTAIN, log, time)
     if flags & FIN and s.state in (SYN_RECV, ESTABLISHED, CLOSE_WAIT):
@@ -313,10 +336,10 @@ def _arrival(
         if flags & SYN and flags & ACK:
             # Who is answered has asked.
             r.syn, r.iss = 1, (ack - 1) & MODULO
-            _move(r, SYN_SENT, UNSEEN, PROVISIONAL, log, time)
+            move(r, SYN_SENT, UNSEEN, PROVISIONAL, log, time)
             r.proven = SYN_SENT
         elif flags & ACK and not flags & SYN:
-            _move(r, ESTABLISHED, UNSEEN, PROVISIONAL, log, time)
+            move(r, ESTABLISHED, UNSEEN, PROVISIONAL, log, time)
             r.proven = ESTABLISHED
         else:
             return
@@ -324,12 +347,10 @@ def _arrival(
         _syn_arrives(r, log, time, ack, flags)
         return
     end = (seq + length + (flags & FIN)) & MODULO
-    if again and r.certainty == PROVISIONAL and r.state in (CLOSE_WAIT, CLOSING, TIME_WAIT):
-        # Bytes up to the FIN are sent again: what was deduced from the FIN had not happened.
-        if not _has_fin_of(r, s) and s.fin_sent and time - r.deduced > REACTION:
-            _withdraw(r, log, time)
-            if not before(end, s.next):
-                expected = seq
+    if again and r.certainty == PROVISIONAL and _fin_was_missed(r, s, time):
+        _missed(r, s, log, time)
+        expected = s.next
+        if not before(s.next, seq) and before(s.next, end):
             s.next = end
     if not flags & ACK or not _acceptable(s, r, seq, end, expected, known):
         return
@@ -337,10 +358,16 @@ def _arrival(
         _step(r, RCV_ACK_OF_SYN, PROVISIONAL, log, time)
     if r.fin_sent and not before(ack, r.fin):
         _step(r, RCV_ACK_OF_FIN, PROVISIONAL, log, time)
-    if s.fin_sent and not before(s.next, s.fin) and not before(end, s.fin):
+    if s.fin_sent and not before(s.next, s.fin):
         _step(r, RCV_FIN, PROVISIONAL, log, time)
     if r.state == TIME_WAIT:
         r.timer = time + TIMEWAIT  # RFC 9293 section 3.10.7.4; inet_twsk_reschedule()
+
+
+def _fin_was_missed(r: End, s: End, time: int) -> bool:
+    """``s`` sends again what lies before its FIN, or the FIN: whether ``r`` was wrongly taken to have received it."""
+    deduced = s.fin_sent and r.state in (CLOSE_WAIT, CLOSING, TIME_WAIT)
+    return bool(deduced and not _has_fin_of(r, s) and time - r.deduced > REACTION)
 
 
 def _syn_arrives(r: End, log: list[Change], time: int, ack: int, flags: int) -> None:
@@ -364,13 +391,15 @@ def _reset(
     r_loses = r.state != CLOSE and _acceptable_reset(s, r, seq, ack, flags, expected, known)
     s_closes = s.state != CLOSE and not _answers_wrong_ack(s, r, seq, flags)
     if s_closes:
-        if s.certainty == PROVISIONAL and s.state == ESTABLISHED and s.proven == SYN_RECV and not flags & ACK:
-            # The answer of an end without a connection (RFC 9293 section 3.10.7.1): the ACK found none to complete.
+        if s.certainty == PROVISIONAL and s.proven in (SYN_SENT, SYN_RECV) and not flags & ACK:
+            # The answer of an end without a connection (RFC 9293 section 3.10.7.1): there was none to complete.
             _withdraw(s, log, time)
-        _move(s, CLOSE, _closing_trigger(s.state), CERTAIN, log, time)
+        s.refuted = s.state
+        s.deduced = time
+        move(s, CLOSE, _closing_trigger(s.state), CERTAIN, log, time)
     if r_loses:
         if r.state == UNKNOWN:
-            _move(r, CLOSE, UNSEEN, PROVISIONAL, log, time)
+            move(r, CLOSE, UNSEEN, PROVISIONAL, log, time)
         else:
             _step(r, RCV_RST, PROVISIONAL, log, time)
 
