@@ -16,7 +16,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+import numpy as np
+
 from tracer.capture import encapsulation, layers, links, rows, tunnels, walk
+from tracer.segments import SEGMENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,17 @@ def compiled() -> Kernels | None:
         numba: Any = importlib.import_module("numba")
     except Exception:  # an installed numba may still fail to import, for instance beside a newer numpy
         return None
+    for cache in (True, False):
+        try:
+            kernels = _compile(functools.partial(numba.njit, cache=cache))
+            _warm(kernels)
+        except Exception:  # no directory to cache in can be written, or the disk is full; or numba cannot at all
+            continue
+        return kernels
+    return None
+
+
+def _compile(njit: Callable[..., Any]) -> Kernels:
     made: dict[str, Any] = {}
     state = _source_state()
     for module in _MODULES:
@@ -64,9 +78,14 @@ def compiled() -> Kernels | None:
             copy = types.FunctionType(vars(module)[name].__code__, namespace, name)
             # numba names its cache files by this, and does not itself notice a change in a function of another file
             copy.__qualname__ = f"{name}_{state}"
-            try:
-                namespace[name] = numba.njit(cache=True)(copy)
-            except RuntimeError:  # no directory to cache in can be written
-                namespace[name] = numba.njit(copy)
-            made[name] = namespace[name]
+            made[name] = namespace[name] = njit(copy)
     return Kernels(made["walk_pcap"], made["walk_pcapng"], made["locate_all"], made["extract"], True)
+
+
+def _warm(kernels: Kernels) -> None:
+    """Compile, or load from the cache, what decoding will call: with its types, on nothing."""
+    octets, none = np.frombuffer(bytearray(8), np.uint8), np.empty(0, np.int64)
+    kernels.walk_pcap(octets, 0, 0, 16, True, 0, none)
+    kernels.walk_pcapng(octets, 0, 0, True, 0, none, none)
+    kernels.locate_all(octets, *[none] * 9)
+    kernels.extract(octets, none, none, none, none, np.empty(0, SEGMENT))

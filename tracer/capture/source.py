@@ -23,8 +23,8 @@ from typing import Any, Final, Protocol
 CHUNK: Final = 1 << 18
 """Compressed bytes handed to the decompressor at a time."""
 
-PEEK: Final = 32
-"""Bytes looked at to recognise what a stream is."""
+PEEK: Final = 16
+"""Bytes looked at to recognise what a stream is: fewer than any header, or a pipe that has just begun would block."""
 
 PIPE_BYTES: Final = 1 << 20
 """Size asked for a pipe (F_SETPIPE_SZ): fewer, larger reads."""
@@ -304,7 +304,8 @@ class _Unpacking:
         self._source = source
         self._make = make
         self._inner = make()
-        self._fresh = True
+        self._between = False
+        """One member has ended and nothing has come of the next yet."""
         self._ended = False
 
     def readinto(self, target: memoryview) -> int:
@@ -316,7 +317,7 @@ class _Unpacking:
                     self._ended = True
                     break
                 self._inner = self._make()
-                self._fresh = True
+                self._between = True
             elif self._inner.needs_input:
                 data = self._source.compressed(CHUNK)
                 if not data:
@@ -325,10 +326,10 @@ class _Unpacking:
             try:
                 out = self._inner.decompress(data, len(target))
             except (zlib.error, lzma.LZMAError, OSError, EOFError) as error:
-                self._stop("data after its end" if self._fresh and self._source.done > CHUNK else str(error))
+                self._stop("something else follows its end" if self._between else str(error))
                 break
             if out:
-                self._fresh = False
+                self._between = False
                 target[: len(out)] = out
                 return len(out)
         return 0
