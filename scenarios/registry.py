@@ -58,6 +58,10 @@ def load(where: str) -> Scenario:
         spec = importlib.util.spec_from_file_location("synfin_user_scenario", target)
         if spec is None or spec.loader is None:
             raise NotFound(f"{target} is not a Python file")
+        # What lies beside the file may be imported by it, as if it had been started itself; it hides nothing of ours.
+        folder = str(Path(target).parent)
+        if folder not in sys.path:
+            sys.path.append(folder)
         module = importlib.util.module_from_spec(spec)
         sys.modules[spec.name] = module
         spec.loader.exec_module(module)

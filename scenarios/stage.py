@@ -128,7 +128,7 @@ class Stage:
         root = str(Path(__file__).resolve().parent.parent)
         try:
             self._holder = subprocess.Popen(
-                [sys.executable, "-c", _BOOT, str(theirs.fileno()), root],
+                [sys.executable, "-P", "-c", _BOOT, str(theirs.fileno()), root],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=complaints,

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import sys
 from pathlib import Path
 
 import pytest
 
 import scenarios
 from scenarios import registry
+from scenarios.play import Play
 from scenarios.script import Scenario
+from scenarios.stage import Stage
 
 
 def test_every_built_in_is_found_under_its_name() -> None:
@@ -53,6 +56,25 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
         registry.find(f"{path}#c")
     with pytest.raises(registry.NotFound, match="no such file"):
         registry.find(str(tmp_path / "other.py"))
+
+
+def test_a_file_may_import_its_neighbour_and_hides_no_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "neighbour_of_mine.py").write_text("WORD = 'next door'\n")
+    (tmp_path / "select.py").write_text("raise RuntimeError('hidden')\n")
+    (tmp_path / "mine.py").write_text(
+        "from neighbour_of_mine import WORD\n"
+        "from scenarios.script import Scenario\n"
+        "play = Scenario(name='a', title='', topic='', story='', actors=('x',))\n"
+        "@play.step('x', 'says')\n"
+        "def _(me):\n    me.say(WORD)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    with Stage.of("./mine.py") as stage:
+        play = Play(stage)
+        play.start()
+        assert play.wait(10)
+        assert [report.text for report in play.reports if report.kind == "said"] == ["next door"]
 
 
 def test_a_step_for_nobody_is_refused() -> None:

@@ -95,3 +95,23 @@ def test_owners_are_found_by_inode() -> None:
         inode = os.fstat(mine.fileno()).st_ino
         assert owners.find(inode, [2**22 + 1, os.getpid()]) == (os.getpid(), mine.fileno())
         assert owners.find(inode, []) is None
+
+
+@pytest.mark.slow
+def test_time_wait_lasts_its_minute() -> None:
+    """TCP_TIMEWAIT_LEN is 60 s; the timer wheel fires up to an eighth of a level later."""
+    timeline = Timeline()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        source = TableSource(netlink(), ports=[port])
+        client = socket.create_connection(("127.0.0.1", port))
+        child, _ = listener.accept()
+        client.close()
+        child.close()
+    try:
+        born = watch(source, timeline, lambda e: e.name == "timewait:born")
+        expired = watch(source, timeline, lambda e: e.name == "timewait:expired", 70)
+    finally:
+        source.stop()
+    assert expired.cookie == born.cookie
+    assert 59.9 < (expired.time - born.time) / 1e9 < 64

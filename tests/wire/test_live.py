@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import time
 from collections.abc import Callable
@@ -17,6 +18,7 @@ import socket
 from scenarios.play import Play
 from scenarios.stage import Stage, StageError
 from tracer.timeline import Timeline
+from tracer.wire import seats
 from tracer.wire.frames import Seat
 from tracer.wire.listen import ScapySeat
 from tracer.wire.ring import RingSeat
@@ -149,3 +151,25 @@ def test_the_ring_goes_round_and_counts_what_it_could_not_take(tmp_path: Path) -
         assert source.losses().lost == 400 - 256
         play.stop()
         source.stop()
+
+
+def test_without_a_ring_scapy_takes_the_seat(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("scapy")
+
+    def refused(opened: socket.socket, interface: str) -> Seat:
+        opened.close()
+        raise OSError(errno.ENOPROTOOPT, "Protocol not available")
+
+    said = []
+
+    def best(opened: socket.socket, interface: str) -> Seat:
+        spare = [opened, opened.dup()]  # of the same network
+        seat, remark = seats.take(lambda: spare.pop(), interface)
+        said.append(remark)
+        return seat
+
+    assert isinstance(perform("half-close", best)[0], Timeline)
+    monkeypatch.setattr(seats, "RingSeat", refused)
+    timeline, _, _, _ = perform("half-close", best)
+    assert [letters(event["flags"]) for event in timeline.events()] == HALF_CLOSE
+    assert said == ["", "no packet ring (Protocol not available): bulk traffic may be lost unseen"]
