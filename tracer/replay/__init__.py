@@ -4,7 +4,7 @@
     for segments in batches:                    # rows of tracer.segments.SEGMENT, in capture order
         analysis = replay.feed(segments)        # rows of ANALYSIS: row i belongs to segment i
         gone = replay.finished()                # rows of CONNECTION whose state was given up meanwhile
-    rest = replay.close()                       # rows of CONNECTION of all others
+    rest = replay.connections()                 # rows of CONNECTION of all others, as they are now
 
 ``ANALYSIS`` holds Wireshark's TCP analysis: ``FINDINGS`` names the bits of its column ``findings`` (field, label,
 severity). ``CONNECTION`` is one row per stream. Nothing is kept but the state of connections that may still go on.

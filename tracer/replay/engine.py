@@ -10,13 +10,22 @@ plain, and the compiled loop takes the tables over once ``WORTH`` segments have 
 
 from __future__ import annotations
 
-from typing import Any
+import subprocess
+from typing import Any, Final
 
+import numpy as np
 from numpy.typing import NDArray
 
 from tracer.replay import plain
+from tracer.replay.analysis import ANALYSIS
+from tracer.replay.compiled import CompiledTables, compile_aside, loop, ready
 from tracer.replay.connections import connection_rows
-from tracer.replay.lifetimes import retire
+
+WORTH: Final = 100_000
+"""Segments from which on the compiled loop is worth loading."""
+
+CHUNK: Final = 16_384
+"""Segments analysed as plain Python before it is asked again whether the compiled loop is there."""
 
 
 class Replay:
@@ -24,39 +33,78 @@ class Replay:
 
     ``feed`` takes rows of ``tracer.segments.SEGMENT`` in capture order and gives as many rows of ``ANALYSIS``;
     ``finished`` gives rows of ``CONNECTION`` for connections whose state was given up since the last call;
-    ``connections`` those of all others, as they are now; ``close`` ends them all.
+    ``connections`` those of all others, as they are now.
+
+    ``expected`` is how many segments are going to come, where that is known: a large number has the compiled loop
+    loaded at once. ``compiled`` True waits for it even if it must be compiled first, False does without it.
     """
 
-    def __init__(self) -> None:
-        self._tables = plain.tables()
+    def __init__(self, expected: int = 0, *, compiled: bool | None = None) -> None:
+        self._plain = plain.tables()
+        self._fast: CompiledTables | None = None
+        self._seen = 0
+        self._expected = expected
+        self._wanted = compiled
+        self._compiler: subprocess.Popen[bytes] | None = None
+        self.notice = ""
+        """What the user may want to know about speed, once there is something to say."""
 
     def feed(self, segments: NDArray[Any]) -> NDArray[Any]:
-        """Analyse the next segments."""
-        return plain.run(self._tables, segments)
+        """Analyse the next segments; raises nothing whatever they are."""
+        parts = []
+        start = 0
+        while self._fast is None and start < len(segments):
+            self._consider(len(segments) - start)
+            if self._fast is None:
+                part = segments[start : start + CHUNK]
+                parts.append(plain.run(self._plain, part))
+                start += len(part)
+                self._seen += len(part)
+        if self._fast is not None:
+            parts.append(self._fast.run(segments[start:]))
+        if len(parts) == 1:
+            return parts[0]
+        return np.concatenate(parts) if parts else np.zeros(0, ANALYSIS)
+
+    def _consider(self, coming: int) -> None:
+        """Change to the compiled loop if that is worth it and it is there; else see that it will be."""
+        if self._wanted is False or (self._wanted is None and max(self._seen + coming, self._expected) < WORTH):
+            return
+        if self._compiler is not None:
+            ended = self._compiler.poll()
+            if ended is None:
+                return
+            self._compiler = None
+            if ended != 0 or not ready():
+                self._wanted = False
+                self.notice = "compiling the analysis failed: it goes on as plain Python, about twenty times slower"
+                return
+        if loop() is None:
+            self._wanted = False
+            self.notice = "numba is not installed: large captures take about twenty times as long (pip install numba)"
+        elif self._wanted or ready():
+            self._fast = CompiledTables(self._plain)
+            ended_before = self._plain
+            self._plain = plain.tables()
+            self._plain.ended_flows.extend(ended_before.ended_flows)
+            self._plain.ended_directions.extend(ended_before.ended_directions)
+        else:
+            self._compiler = compile_aside()
 
     @property
     def streams(self) -> int:
         """Connections seen so far."""
-        return self._tables.book[0].streams
+        return self._fast.streams if self._fast else self._plain.book[0].streams
 
     def finished(self) -> NDArray[Any]:
         """Rows of ``CONNECTION`` for connections that gave up their state since the last call, in that order."""
-        tables = self._tables
-        rows = connection_rows(tables.ended_flows, tables.ended_directions)
-        tables.ended_flows.clear()
-        tables.ended_directions.clear()
+        rows = connection_rows(self._plain.ended_flows, self._plain.ended_directions)
+        self._plain.ended_flows.clear()
+        self._plain.ended_directions.clear()
+        if self._fast:
+            rows = np.concatenate((rows, connection_rows(*self._fast.ended())))
         return rows
 
     def connections(self) -> NDArray[Any]:
         """Rows of ``CONNECTION`` for all connections whose state is kept, as they are now, by stream number."""
-        tables = self._tables
-        numbers = sorted({place >> 1 for place in tables.places.values()}, key=lambda n: tables.flows[n].stream)
-        return connection_rows(
-            [tables.flows[n] for n in numbers], [tables.directions[2 * n + d] for n in numbers for d in (0, 1)]
-        )
-
-    def close(self) -> NDArray[Any]:
-        """End: the rows ``finished`` has not yet given, then those of all other connections; nothing is kept."""
-        for number in sorted({place >> 1 for place in self._tables.places.values()}):
-            retire(self._tables, number)
-        return self.finished()
+        return connection_rows(*(self._fast.kept() if self._fast else plain.kept(self._plain)))

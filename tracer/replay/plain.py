@@ -69,6 +69,12 @@ def run(tables: Tables, segments: NDArray[Any]) -> NDArray[Any]:
     return np.array(found, ANALYSIS)
 
 
+def kept(tables: Tables) -> tuple[list[Flow], list[Direction]]:
+    """Flow rows and direction rows of all connections whose state is kept, by stream number."""
+    numbers = sorted({place >> 1 for place in tables.places.values()}, key=lambda n: tables.flows[n].stream)
+    return [tables.flows[n] for n in numbers], [tables.directions[2 * n + d] for n in numbers for d in (0, 1)]
+
+
 def _numbers(column: NDArray[Any]) -> list[int]:
     """Signed where a number fills 64 bits, so that plain and compiled rows hold the same addresses."""
     values: list[int] = (column.view("i8") if column.dtype.itemsize == 8 else column).tolist()

@@ -1,0 +1,127 @@
+"""The functions of ``lifetimes`` that touch containers, for arrays instead of lists and a dictionary.
+
+Connections are found through a table of row numbers with open addressing: the hash of both endpoints together is the same
+from either side, and a place holds the number of a connection's row, or 0. A row that leaves is closed over by the rows
+behind it (Knuth, The Art of Computer Programming, volume 3, section 6.4, algorithm R), so nothing marks what was deleted
+and the table does not age. Row 0 of flows and directions stays blank: it is what new rows are copied from.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tracer.replay.lifetimes import connection, settle
+from tracer.replay.rules import SACK_BLOCKS, segment
+
+
+def slot_of(a_hi: int, a_lo: int, a_port: int, b_hi: int, b_lo: int, b_port: int, capacity: int) -> int:
+    """Where the search for a connection begins; the same for both orders of its endpoints."""
+    # Each endpoint is mixed by itself, so that exchanging the ports of two hosts is another connection.
+    a = (a_hi ^ (a_lo * 0x2545F491) ^ (a_port * 0x9E3779B1)) * 0x1B873593
+    b = (b_hi ^ (b_lo * 0x2545F491) ^ (b_port * 0x9E3779B1)) * 0x1B873593
+    h = (a ^ (a >> 29)) + (b ^ (b >> 29))
+    h = (h ^ (h >> 17)) * 0x61C88647
+    return (h ^ (h >> 23)) & (capacity - 1)
+
+
+def find(tables: Any, src_hi: int, src_lo: int, sport: int, dst_hi: int, dst_lo: int, dport: int) -> int:
+    """2 * row number + direction of the connection between these endpoints, -1 where there is none."""
+    places = tables.places
+    flows = tables.flows
+    capacity = tables.book[0].capacity
+    slot = slot_of(src_hi, src_lo, sport, dst_hi, dst_lo, dport, capacity)
+    while places[slot]:
+        number = places[slot]
+        flow = flows[number]
+        if flow.sport == sport and flow.dport == dport:
+            if flow.src_lo == src_lo and flow.dst_lo == dst_lo and flow.src_hi == src_hi and flow.dst_hi == dst_hi:
+                return 2 * number
+        if flow.sport == dport and flow.dport == sport:
+            if flow.src_lo == dst_lo and flow.dst_lo == src_lo and flow.src_hi == dst_hi and flow.dst_hi == src_hi:
+                return 2 * number + 1
+        slot = (slot + 1) & (capacity - 1)
+    return -1
+
+
+def home(tables: Any, number: int) -> int:
+    """Where the search for this connection begins."""
+    flow = tables.flows[number]
+    capacity = tables.book[0].capacity
+    return slot_of(flow.src_hi, flow.src_lo, flow.sport, flow.dst_hi, flow.dst_lo, flow.dport, capacity)
+
+
+def insert(tables: Any, number: int) -> None:
+    """Make a connection findable from both ends."""
+    places = tables.places
+    slot = home(tables, number)
+    while places[slot]:
+        slot = (slot + 1) & (tables.book[0].capacity - 1)
+    places[slot] = number
+
+
+def remove(tables: Any, number: int) -> None:
+    """Undo ``insert``."""
+    places = tables.places
+    mask = tables.book[0].capacity - 1
+    slot = home(tables, number)
+    while places[slot] != number:
+        slot = (slot + 1) & mask
+    gap = slot
+    while True:
+        slot = (slot + 1) & mask
+        if places[slot] == 0:
+            break
+        # What lies here may move into the gap unless its search begins behind the gap.
+        if (slot - home(tables, places[slot])) & mask >= (slot - gap) & mask:
+            places[gap] = places[slot]
+            gap = slot
+    places[gap] = 0
+
+
+def blank(tables: Any, number: int) -> None:
+    """Make a connection's three rows new."""
+    tables.flows[number] = tables.flows[0]
+    tables.directions[2 * number] = tables.directions[0]
+    tables.directions[2 * number + 1] = tables.directions[0]
+
+
+def keep(tables: Any, number: int) -> None:
+    """Put a connection's rows where the finished ones wait to be fetched."""
+    book = tables.book[0]
+    k = book.finished
+    tables.ended_flows[k] = tables.flows[number]
+    tables.ended_directions[2 * k] = tables.directions[2 * number]
+    tables.ended_directions[2 * k + 1] = tables.directions[2 * number + 1]
+    book.finished = k + 1
+
+
+def run(tables: Any, lost: Any, segments: Any, found: Any) -> None:
+    """Analyse ``segments`` in order into ``found``; ``lost`` numbers rows that are not in the hash table yet."""
+    book = tables.book[0]
+    for i in range(len(lost)):
+        insert(tables, lost[i])
+    for i in range(len(segments)):
+        row = segments[i]
+        time = row.time
+        frame = np.int64(row.frame)
+        seq = np.int64(row.seq)
+        flags = np.int64(row.flags)
+        place = connection(
+            tables, time, frame, np.int64(row.family), np.int64(row.src_hi), np.int64(row.src_lo), np.int64(row.sport),
+            np.int64(row.dst_hi), np.int64(row.dst_lo), np.int64(row.dport), seq, flags,
+        )  # fmt: skip
+        sacked = 0
+        for k in range(min(np.int64(row.n_sack), SACK_BLOCKS)):
+            sacked += (np.int64(row.sack_right[k]) - np.int64(row.sack_left[k])) & 0xFFFFFFFF
+        out = found[i]
+        out.rtt = out.rto = out.bytes_in_flight = out.push_bytes_sent = -1
+        out.acked_frame = out.duplicate_ack_frame = out.duplicate_ack_number = out.rto_frame = 0
+        segment(
+            tables.flows[place >> 1], tables.directions[place], tables.directions[place ^ 1], tables.pool, book, out,
+            frame, time, seq, np.int64(row.ack), flags, np.int64(row.length), np.int64(row.window),
+            np.int64(row.wscale), sacked,
+        )  # fmt: skip
+        tables.directions[place].captured += np.int64(row.caplen)
+        settle(tables, place, out)
