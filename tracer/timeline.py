@@ -124,8 +124,11 @@ class Event:
 
     @property
     def call(self) -> str:
-        """Name of the system call; "" where the kind is not a call."""
-        return SYSCALLS[self["call"]] if "call" in self else ""
+        """Name of the system call, "?" for one that the table does not have; "" where the kind is not a call."""
+        if "call" not in self:
+            return ""
+        number = self["call"]
+        return SYSCALLS[number] if number < len(SYSCALLS) else SYSCALLS[0]
 
     def __repr__(self) -> str:
         return f"<{self.order} {self.name} conn={self.conn} sock={self.sock} side={self.side.name}>"

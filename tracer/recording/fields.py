@@ -2,8 +2,8 @@
 
 The names are those of the table of kinds with ``SYNFIN_`` before them; a field that is zero is left out and read back
 as zero. Numbers are decimal, kernel addresses hexadecimal, IP addresses as 32 hexadecimal digits, header bytes
-hexadecimal, states by name, lists joined by commas. Derived fields are not written: user space works them out again, by
-the same code that worked them out live.
+hexadecimal, states by name, lists joined by commas. What follows from a packet's header bytes is not written: it is
+worked out again, by the same code that worked it out live.
 
 The Journal Export Format (systemd's docs/JOURNAL_EXPORT_FORMATS.md) writes a value that holds a newline or another
 control character as its name, a newline, its length in 8 bytes little-endian, the bytes, a newline.
@@ -19,7 +19,7 @@ import numpy as np
 
 from tracer.batch import TEXT_FIELDS
 from tracer.events import KIND, NUMBER, PAYLOAD
-from tracer.kinds import HEAD_FIELDS, KINDS, TYPES, Evidence, Field, Source
+from tracer.kinds import HEAD_FIELDS, KINDS, TYPES, Evidence, Field, Lane, Source
 from tracer.states import State
 from tracer.timeline import Event
 
@@ -29,7 +29,7 @@ HEAD: Final = ("ctx", "addr", "cookie", "pid", "tid", "fd", "cpu", "probe_time")
 _HEX_HEAD: Final = frozenset(f.name for f in HEAD_FIELDS if f.type == "ptr")
 _NAMES: Final = {name: PREFIX + name.upper() for name in (*HEAD, *(f.name for kind in KINDS for f in kind.fields))}
 _WRITTEN: Final[dict[int, tuple[Field, ...]]] = {
-    NUMBER[kind.name]: tuple(f for f in kind.fields if not f.derived) for kind in KINDS
+    NUMBER[kind.name]: tuple(f for f in kind.fields if not f.derived or kind.lane != Lane.WIRE) for kind in KINDS
 }
 _BY_KEY: Final[dict[int, dict[str, Field]]] = {
     number: {_NAMES[f.name]: f for f in fields} for number, fields in _WRITTEN.items()
