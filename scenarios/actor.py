@@ -106,6 +106,7 @@ def play(name: str, scenario: Scenario, addresses: dict[str, str], port: int, cu
     os.closerange(3, CONTROL_FDS_FROM)
     reporter = Reporter(report_fd)
     calls.on_call, calls.on_sleep = reporter.call, reporter.sleep
+    calls.prepare()
     actor = Actor(name, addresses, port)
     reporter.tell(kind="ready", pid=os.getpid(), time=time.monotonic_ns())
     received = b""

@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import ctypes
 import errno as errno_names
+import functools
 import os
-import select
 import struct
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 AF_INET: Final = 2
 SOCK_STREAM: Final = 1
@@ -85,7 +85,6 @@ class Call:
 on_call: Callable[[Call], None] = lambda call: None  # noqa: E731 - replaced by the actor's reporter
 on_sleep: Callable[[Call], None] = lambda call: None  # noqa: E731 - told before a call that may sleep
 
-_polls: dict[int, Any] = {}
 _libc: ctypes.CDLL | None = None
 
 
@@ -99,6 +98,12 @@ def _c() -> ctypes.CDLL:
         for name in ("send", "recv"):
             getattr(_libc, name).restype = ctypes.c_ssize_t
     return _libc
+
+
+def prepare() -> None:
+    """Do what would otherwise be done, with system calls of its own, at the first call of a story."""
+    _c()
+    _event_type()
 
 
 def _make(
@@ -223,70 +228,54 @@ def getsockopt(fd: int, level: int, option: int) -> int:
 
 def close(fd: int) -> None:
     """close(2): free the number; the kernel's socket may live on."""
-    poll = _polls.pop(fd, None)
-
-    def call() -> int:
-        if poll is None:
-            return int(_c().close(fd))
-        poll.close()
-        return 0
-
-    _make("close", f"{fd}", fd, (fd,), call)
+    _make("close", f"{fd}", fd, (fd,), lambda: _c().close(fd))
 
 
 def epoll_create() -> int:
     """epoll_create1(2): an empty interest list and an empty ready list."""
-
-    def call() -> int:
-        poll = select.epoll()
-        _polls[poll.fileno()] = poll
-        return poll.fileno()
-
-    return _make("epoll_create1", "EPOLL_CLOEXEC", -1, (SOCK_CLOEXEC,), call)
+    return _make("epoll_create1", "EPOLL_CLOEXEC", -1, (SOCK_CLOEXEC,), lambda: _c().epoll_create1(SOCK_CLOEXEC))
 
 
 def epoll_ctl(epoll: int, operation: int, fd: int, events: int = 0) -> None:
     """epoll_ctl(2): change the interest list. `events` is the mask; the kernel adds EPOLLERR and EPOLLHUP itself."""
-    poll = _polls[epoll]
-    act: Callable[[], object] = {
-        EPOLL_CTL_ADD: lambda: poll.register(fd, events),
-        EPOLL_CTL_MOD: lambda: poll.modify(fd, events),
-        EPOLL_CTL_DEL: lambda: poll.unregister(fd),
-    }[operation]
     words = f"{epoll}, {_CTL_NAMES[operation]}, {fd}, {flag_words(events)}"
-    _make("epoll_ctl", words, epoll, (epoll, operation, fd, events), lambda: _as_c(act))
+    event = (_event_type() * 1)()
+    event[0].events, event[0].data = events, fd
+    values = (epoll, operation, fd, events)
+    _make("epoll_ctl", words, epoll, values, lambda: _c().epoll_ctl(epoll, operation, fd, event))
 
 
-def epoll_wait(epoll: int, timeout: float | None = None, maxevents: int = 64) -> list[tuple[int, int]]:
-    """epoll_wait(2): sleep until something on the interest list is ready; returns (fd, mask) pairs. Seconds; None:
-    for ever."""
-    poll, ready = _polls[epoll], []
+def epoll_wait(epoll: int, milliseconds: int = -1, maxevents: int = 64) -> list[tuple[int, int]]:
+    """epoll_wait(2): sleep until something watched is ready, for ever with -1; returns (fd, mask) pairs."""
+    events = (_event_type() * maxevents)()
+    ready: list[tuple[int, int]] = []
 
     def call() -> int:
-        ready.extend(poll.poll(timeout, maxevents))
-        return len(ready)
+        count: int = _c().epoll_wait(epoll, events, maxevents, milliseconds)
+        ready.extend((int(each.data), int(each.events)) for each in events[: max(count, 0)])
+        return count
 
-    milliseconds = -1 if timeout is None else round(timeout * 1000)
     _make(
         "epoll_wait",
         f"{epoll}, {maxevents}, {milliseconds}",
         epoll,
         (epoll, 0, maxevents, milliseconds),
-        lambda: _as_c(call),
+        call,
         lambda n: "; ".join(f"fd {fd} {flag_words(mask)}" for fd, mask in ready),
         ready,
     )
     return ready
 
 
-def _as_c(call: Callable[[], object]) -> int:
-    """Turn Python's way of failing into C's, so that all calls are noted alike."""
-    try:
-        result = call()
-    except OSError as failure:
-        ctypes.set_errno(failure.errno or errno_names.EIO)
-        return -1
-    return result if isinstance(result, int) else 0
+@functools.cache
+def _event_type() -> type[ctypes.Structure]:
+    """struct epoll_event, which only x86-64 packs (include/uapi/linux/eventpoll.h)."""
+
+    class Event(ctypes.Structure):
+        _pack_ = 1 if os.uname().machine == "x86_64" else 0
+        _fields_ = (("events", ctypes.c_uint32), ("data", ctypes.c_uint64))
+
+    return Event
 
 
 def _short(data: bytes, limit: int = 24) -> str:

@@ -58,6 +58,7 @@ class _Part:
     busy: bool = False
     announced: str = ""
     """The call it said it would now sleep in; empty when none or when it is back."""
+    leaving: bool = False
     gone: bool = False
     error: str = ""
     received: bytes = b""
@@ -251,7 +252,9 @@ class Play:
                 raise _Stopped
             part = parts[fd]
             chunk = os.read(fd, 65536)
-            part.gone = part.gone or not chunk
+            if not chunk:  # the process's descriptors are closed: it has ended
+                part.gone = True
+                part.busy = part.busy and not part.leaving
             *lines, part.received = (part.received + chunk).split(b"\n")
             for line in lines:
                 self._take(part, json.loads(line))
@@ -270,12 +273,12 @@ class Play:
         elif kind in ("done", "fail", "leave"):
             for moment, text in message.get("said", ()):
                 self._tell("said", moment, part, text)
-            part.busy, part.announced = False, ""
+            part.leaving = kind == "leave"  # and gone at end-of-file
+            part.busy, part.announced = part.leaving, ""
             self._shared.update(message.get("shared", {}))
             self._tell(kind, message["time"], part, message.get("error", ""))
             if kind == "fail":
                 raise PlayFailed(f"step {part.step}, {part.name}: {message['error']}")
-            part.gone = kind == "leave"
 
     def _tell(self, kind: Kind, moment: int, part: _Part, text: str, call: calls.Call | None = None) -> None:
         report = Report(kind, moment, part.name, part.pid, part.step, text, call)
