@@ -55,18 +55,21 @@ class Row:
     """Cell of the reset's cross; -1 where there is none."""
 
 
-def bar(connection: Connection, start: int, stop: int, width: int, shapes: Shapes = UNICODE) -> Row:
-    """The connection over `start`..`stop` (ns) in `width` cells."""
+def bar(connection: Connection, start: int, stop: int, until: int, width: int, shapes: Shapes = UNICODE) -> Row:
+    """The connection over `start`..`stop` (ns) in `width` cells; blank behind `until`."""
     life = connection.life
     if life is None or width < 1:
         return Row(connection.number, " " * max(width, 0), [State.UNKNOWN] * max(width, 0), -1)
     step = max((stop - start) / width, 1.0)
     column = 1 if shapes is ASCII else 0
-    reset = min((int((t - start) / step) for t in connection.resets), default=-1)
+    reset = min((int((t - start) / step) for t in connection.resets if t <= until), default=-1)
     reset = min(reset, width - 1)
     states: list[State] = []
     for cell in range(width):
-        at = bisect_right(life.times, start + (cell + 1) * step)
+        if start + cell * step > until:
+            states.append(State.UNKNOWN)
+            continue
+        at = bisect_right(life.times, min(start + (cell + 1) * step, until))
         state = life.states[at - 1] if at else State.UNKNOWN
         states.append(State.CLOSE if 0 <= reset < cell else state)
     cells = [BARS[state][column] for state in states]
@@ -121,14 +124,16 @@ class Overview(Widget):
         super().__init__(id=id)
         self._shown: tuple[tuple[Row, bool], ...] = ()
 
-    def show(self, connections: Sequence[Connection], focus: int, stop: int) -> None:
-        """Draw these, up to the moment `stop` (ns)."""
+    def show(self, connections: Sequence[Connection], focus: int, stop: int, until: int) -> None:
+        """Draw these on an axis that ends at `stop`, up to the moment `until` (both ns)."""
         start = min((c.start for c in connections), default=0)
         width = max(self.size.width - LABEL - 1, 1)
-        rows = tuple((bar(c, start, max(stop, start + 1), width, self.shapes), c.number == focus) for c in connections)
+        stop = max(stop, start + 1)
+        rows = tuple((bar(c, start, stop, until, width, self.shapes), c.number == focus) for c in connections)
         if rows != self._shown:
+            more = len(rows) != len(self._shown)
             self._shown = rows
-            self.refresh()
+            self.refresh(layout=more)
 
     def render(self) -> Content:
         return Content("\n").join(row_line(row, focused, self.shapes) for row, focused in self._shown)

@@ -15,6 +15,7 @@ from textual.content import Content
 from textual.message import Message
 from textual.widget import Widget
 
+from tracer.words import duration
 from tui.widgets.shapes import UNICODE, Shapes
 
 
@@ -35,21 +36,6 @@ class ScrubberFacts:
     """ns from the first event to the last."""
     marks: Sequence[int] = ()
     """1-based places of marks."""
-
-
-def duration(ns: int) -> str:
-    """A length of time as people say it: 41 µs, 0.3 ms, 2.9 s, 4:05 min."""
-    if ns < 0:
-        return "-" + duration(-ns)
-    if ns < 1_000:
-        return f"{ns} ns"
-    if ns < 100_000:
-        return f"{ns / 1e3:.3g} µs"
-    if ns < 1_000_000_000:
-        return f"{ns / 1e6:.1f} ms"
-    if ns < 120_000_000_000:
-        return f"{ns / 1e9:.1f} s"
-    return f"{ns // 60_000_000_000}:{ns // 1_000_000_000 % 60:02} min"
 
 
 def speed_text(speed: float) -> str:

@@ -1,0 +1,71 @@
+"""The application: one trace on the whole terminal.
+
+It is handed a feed and knows nothing of where that comes from. Themes, the size classes and the palette of commands
+are set up here; everything that is seen is on the trace screen. Imports stay few, since the first paint counts from
+the moment the command was typed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any, Literal
+
+from textual.app import App, SystemCommand
+from textual.screen import Screen
+
+from tui.feed import Feed
+from tui.keys import KEYS
+from tui.screens.trace import TraceScreen
+from tui.ascii import AsciiOnly
+from tui.themes import NAMES, themes
+
+
+class SynfinApp(App[None]):
+    """The screen for one feed.
+
+    `mode` says whether events are happening now or are read from a file; `clock` gives seconds for playback and rates,
+    `wall` ns since the Unix epoch for what goes on without events; only tests replace them.
+    """
+
+    TITLE = "synfin"
+    CSS_PATH = "synfin.tcss"
+
+    def __init__(
+        self,
+        feed: Feed,
+        *,
+        title: str = "",
+        mode: Literal["live", "replay"] = "live",
+        ascii_only: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], int] = time.time_ns,
+    ) -> None:
+        super().__init__()
+        self.HORIZONTAL_BREAKPOINTS = [(0, "-sliver"), (40, "-small"), (80, "-narrow"), (120, "-wide")]
+        self.VERTICAL_BREAKPOINTS = [(0, "-flat"), (10, "-low"), (24, "-tall"), (40, "-high")]
+        if ascii_only:
+            self._filters.append(AsciiOnly())
+        for theme in themes():
+            self.register_theme(theme)
+        self.theme = NAMES[0]
+        self.trace = TraceScreen(feed, title=title, live=mode == "live", ascii_only=ascii_only, clock=clock, wall=wall)
+
+    def get_default_screen(self) -> Screen[Any]:
+        """The trace, without a blank screen under it."""
+        return self.trace
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """Every key of the table by name, and the themes."""
+        for key in KEYS:
+            for bound in key.bound:
+                if bound.command:
+                    act = partial(self.trace.run_action, bound.action)
+                    yield SystemCommand(bound.command, f"{key.shown}: {key.help}", act)
+        for theme in NAMES:
+            kind = theme.removeprefix("synfin-")
+            yield SystemCommand(f"Theme: {kind}", f"colours for a {kind} background", partial(self._use, theme))
+
+    def _use(self, theme: str) -> None:
+        self.theme = theme

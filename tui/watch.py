@@ -1,0 +1,171 @@
+"""What is being looked at: which connection, how far the playhead is, which event the cursor is on, which are marked.
+
+This is the screen's whole state and none of its looks, so that keys can be tested without a terminal. The cursor is an
+event's order on the timeline. It rides along with the playhead until it is moved by hand; then it stays on its event
+whatever comes, and rides again once it has been sent to the tail.
+"""
+
+from __future__ import annotations
+
+from tracer.timeline import Timeline
+from tui.connections import Connection, Connections
+from tui.player import Mode, Player
+from tui.track import Track
+
+NOWHERE = -1
+"""The cursor's order while there is no event to be on."""
+
+
+class Watch:
+    """The view on a timeline. `refresh` often; everything else is a key."""
+
+    def __init__(self, timeline: Timeline, *, riding: bool = True) -> None:
+        self.timeline = timeline
+        self.connections = Connections(timeline)
+        self.player = Player()
+        self.track = Track(timeline, 0)
+        self.cursor = NOWHERE
+        self.riding = riding
+        """The cursor goes with the playhead."""
+        self.marks: set[int] = set()
+        self._frozen = 0
+        """The limit while the view is held at the tail: events of other connections do not move it either."""
+
+    @property
+    def focus(self) -> int:
+        """Number of the connection in focus; 0 while there is none."""
+        return self.track.connection
+
+    @property
+    def connection(self) -> Connection | None:
+        """The connection in focus."""
+        return self.connections.get(self.focus)
+
+    @property
+    def limit(self) -> int:
+        """Only events with a lower order may be drawn."""
+        player = self.player
+        if player.shown >= player.count:
+            return len(self.timeline) if player.mode is not Mode.HOLD or not player.open_ended else self._frozen
+        return self.track[player.shown] if player.shown else 0
+
+    @property
+    def place(self) -> int:
+        """1-based place of the cursor's event in its connection; 0 while there is none."""
+        if self.cursor == NOWHERE or not len(self.track):
+            return 0
+        return min(self.track.place_of(self.cursor) + 1, len(self.track))
+
+    @property
+    def mark_places(self) -> tuple[int, ...]:
+        """1-based places of the marks in this connection."""
+        places = [(order, self.track.place_of(order)) for order in sorted(self.marks)]
+        return tuple(at + 1 for order, at in places if at < len(self.track) and self.track[at] == order)
+
+    def refresh(self, now: float, *, more: bool) -> bool:
+        """Take in what has come; `more`: further events may come; True when anything to be drawn changed."""
+        news = self.connections.refresh()
+        if not self.focus and len(self.connections):
+            self._focus(self.connections.numbers[0])
+            news = True
+        if self.focus and self.track.refresh():
+            self.player.grow(len(self.track))
+            news = True
+        self._close_end(more)
+        if self.player.tick(now):
+            news = True
+        if news:
+            self._ride()
+        return news
+
+    def _close_end(self, more: bool) -> None:
+        player = self.player
+        if player.open_ended and not more:
+            player.open_ended = False
+            if player.mode is Mode.FOLLOW:
+                player.to_tail()
+
+    def toggle(self, now: float) -> None:
+        """Hold the view, or let it go on."""
+        self._frozen = self.limit
+        self.player.toggle(now)
+        self.riding = self.player.mode is not Mode.HOLD or self.riding
+        self._ride()
+
+    def step(self, by: int) -> None:
+        """Move the playhead by so many events; the cursor goes with it."""
+        self.seek(self.player.shown + by)
+
+    def seek(self, shown: int) -> None:
+        """Put the playhead behind the first `shown` events of the connection (at least one)."""
+        self._frozen = len(self.timeline)
+        self.player.seek(max(shown, 1))
+        self.riding = True
+        self._ride()
+
+    def to_tail(self) -> None:
+        """To the last event, and follow."""
+        self.player.to_tail()
+        self.riding = True
+        self._ride()
+
+    def point(self, order: int) -> None:
+        """The cursor was moved by hand onto this event."""
+        self.cursor = order
+        shown = self.player.shown
+        self.riding = self.player.mode is Mode.FOLLOW and shown > 0 and order >= self.track[shown - 1]
+
+    def go(self, order: int) -> bool:
+        """Follow a link to any event: change connection and move the playhead if need be. False if there is none."""
+        if not 0 <= order < len(self.timeline):
+            return False
+        number = self.timeline[order].conn
+        if number and number != self.focus:
+            self.focus_on(number)
+        if order >= self.limit:
+            self.seek(self.track.place_of(order) + 1)
+        self.riding = False
+        self.cursor = order
+        return True
+
+    def focus_on(self, number: int) -> bool:
+        """Look at another connection; False when it is the same or there is none of that number."""
+        if number == self.focus or self.connections.get(number) is None:
+            return False
+        self._focus(number)
+        self._ride()
+        return True
+
+    def neighbour(self, by: int) -> bool:
+        """Look at the next or the previous connection; False at the ends of the list."""
+        return self.focus_on(self.connections.neighbour(self.focus, by))
+
+    def mark(self) -> None:
+        """Mark the cursor's event, or take the mark away."""
+        if self.cursor != NOWHERE:
+            self.marks ^= {self.cursor}
+
+    def next_mark(self) -> bool:
+        """The cursor goes to the next mark behind it, from the last one to the first; False where there is none."""
+        if not self.marks:
+            return False
+        behind = sorted(order for order in self.marks if order > self.cursor)
+        return self.go(behind[0] if behind else min(self.marks))
+
+    def _focus(self, number: int) -> None:
+        whole = self.player.shown >= self.player.count
+        self.track = Track(self.timeline, number)
+        self.track.refresh()
+        self.player.grow(len(self.track))
+        if whole:
+            self.player.shown = self.player.count
+        self.cursor = self.track[0] if len(self.track) and not self.riding else NOWHERE
+
+    def _ride(self) -> None:
+        shown = self.player.shown
+        if not shown:
+            self.cursor = NOWHERE
+        elif self.riding or self.cursor == NOWHERE:
+            self.cursor = self.track[shown - 1] if self.riding else self.track[0]
+        elif self.cursor >= self.limit:
+            self.cursor = self.track[shown - 1]

@@ -1,0 +1,41 @@
+"""The queues at the cursor: a title and one line for each queue's owner, with small gauges where a limit is known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from textual.content import Content
+from textual.widget import Widget
+
+from tui.widgets.inspector import title_line
+from tui.widgets.shapes import UNICODE, Shapes
+
+GAUGE: Final = 5
+"""Cells of a gauge."""
+
+
+def gauge(value: int, limit: int, shapes: Shapes = UNICODE, cells: int = GAUGE) -> Content:
+    """`▮▮▯▯▯`; more than nothing shows at least one, and only a full queue shows all; reverse where it runs over."""
+    if limit <= 0:
+        return Content("")
+    full = min(cells, max(value * cells // limit, 1 if value > 0 else 0))
+    return Content.styled(shapes.full * full + shapes.empty * (cells - full), "bold reverse" if value > limit else "")
+
+
+class Queues(Widget):
+    """The lines, under a rule."""
+
+    shapes = UNICODE
+    _shown: tuple[str, Sequence[Content]] = ("", ())
+
+    def show(self, title: str, lines: Sequence[Content]) -> None:
+        """Draw these."""
+        if (title, lines) != self._shown:
+            fewer = len(lines) != len(self._shown[1])
+            self._shown = (title, lines)
+            self.refresh(layout=fewer)
+
+    def render(self) -> Content:
+        title, lines = self._shown
+        return Content("\n").join([title_line(title, self.size.width, self.shapes.rule), *lines])
