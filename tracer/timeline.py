@@ -130,6 +130,15 @@ class Event:
         number = self["call"]
         return SYSCALLS[number] if number < len(SYSCALLS) else SYSCALLS[0]
 
+    def __eq__(self, other: object) -> bool:
+        """The same place, moment and kind: one event read twice."""
+        return isinstance(other, Event) and (self.order, self.time, self.number, self.row) == (
+            other.order, other.time, other.number, other.row
+        )  # fmt: skip
+
+    def __hash__(self) -> int:
+        return hash((self.order, self.time, self.number))
+
     def __repr__(self) -> str:
         return f"<{self.order} {self.name} conn={self.conn} sock={self.sock} side={self.side.name}>"
 

@@ -214,7 +214,7 @@ def _wait(what: str) -> Callable[[Event], str]:
     return write
 
 
-_FIN_RECEIVED: Final = frozenset({State.CLOSE_WAIT, State.LAST_ACK, State.CLOSING})
+_FIN_RECEIVED: Final = frozenset({State.CLOSE_WAIT, State.LAST_ACK, State.CLOSING, State.TIME_WAIT, State.CLOSE})
 _FIN_UNACKED: Final = frozenset({State.FIN_WAIT1, State.CLOSING, State.LAST_ACK})
 
 

@@ -15,7 +15,7 @@ import platform
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import IO, Any, Final
 
@@ -28,11 +28,12 @@ from scenarios.stage import Ground, Stage, StageError
 from tracer import __version__
 from tracer.kernel.clock import measure
 from tracer.recording.writer import Recorder, RecordingError
+from tracer.replay.infer_events import StateEvents
 from tracer.session import EventSource, Session, Sink
 from tracer.timeline import Timeline
 from tui.cli_errors import CANNOT, FAILED, INTERRUPTED, OUTPUT, USAGE, Trouble
-from tui.cli_kernel import Eyes, kernel_eyes
-from tui.cli_print import Printer
+from tui.cli_kernel import kernel_source
+from tui.cli_print import Printer, terminal_width
 from tui.feed import Probe
 
 SCREEN_PACE: Final = 0.5
@@ -124,16 +125,15 @@ def _staged(request: Request) -> Iterator[LiveFeed]:
         stage = Stage.of(request.scenario)
     except NotFound as failure:
         raise Trouble(str(failure), USAGE) from None
-    with ThreadPoolExecutor(2) as side, contextlib.ExitStack() as undo:
-        compiled = side.submit(kernel_eyes) if request.kernel else None
+    with ThreadPoolExecutor(1) as side, contextlib.ExitStack() as undo:
         if request.form == "screen":
-            side.submit(__import__, "tui.app")  # 0.3 s of imports while the stage is set
+            side.submit(__import__, "tui.app")  # 0.3 s of imports while the stage is set and the probes compile
         try:
             ground = stage.open()
         except StageError as failure:
             raise Trouble(str(failure), CANNOT) from None
         undo.callback(stage.close)
-        feed = _watch(request, stage, ground, compiled)
+        feed = _watch(request, stage, ground)
         undo.pop_all()
     try:
         feed.play.start()
@@ -142,25 +142,24 @@ def _staged(request: Request) -> Iterator[LiveFeed]:
         feed.close()
 
 
-def _watch(request: Request, stage: Stage, ground: Ground, compiled: Future[Eyes] | None) -> LiveFeed:
+def _watch(request: Request, stage: Stage, ground: Ground) -> LiveFeed:
     """Sources aimed at the stage, a session that carries them, a play that waits for its first step."""
     offset = measure().ns
-    kernel = compiled.result() if compiled else Eyes(None, [Probe("kernel", False, "switched off by --no-kernel")])
     sources: list[EventSource] = []
-    if kernel.aim is not None:
-        sources.append(kernel.aim(ground, offset))
-    probes = list(kernel.probes)
-    inferring = kernel.aim is None
-    if inferring:
+    kernel, probes = kernel_source(ground) if request.kernel else (None, [Probe("kernel", False, "--no-kernel")])
+    inferring = kernel is None
+    if kernel is None:
         probes += _plain_eyes(stage, ground, sources)
+    else:
+        sources.append(kernel)
     reports = ActorReports(offset, calls=inferring)
     sources.append(reports)
     probes.append(Probe("script", True))
     recorder = _recorder(request, stage, ground, probes)
     sinks: list[Sink] = [recorder] if recorder else []
     if request.form != "screen":
-        sinks.append(Printer(request.form, wide=_width()))
-    session = Session(sources, sinks=sinks, infer_states=inferring)
+        sinks.append(Printer(request.form, terminal_width()))
+    session = Session(sources, sinks=sinks, derive=[StateEvents().extend] if inferring else [])
     pace = request.pace if request.pace is not None else SCREEN_PACE if request.form == "screen" else 0.0
     play = Play(stage, hold_steps=request.step, pace=pace, listener=reports.hear)
     session.start()
@@ -260,8 +259,3 @@ def _remark(text: str) -> None:
     with contextlib.suppress(BrokenPipeError):
         print(f"synfin: {text}", file=out)
 
-
-def _width() -> int:
-    import shutil
-
-    return shutil.get_terminal_size((80, 24)).columns if sys.stdout.isatty() else 80

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
 import sys
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any, Final, cast
+from typing import Any, Final, cast
 
 import click
-from tracer.replay.infer_events import StateEvents
 
 from tracer.capture import ByteSource, CaptureError, open_capture
 from tracer.capture.events import CaptureSource
 from tracer.recording.reader import is_recording
 from tracer.recording.source import RecordingSource
+from tracer.replay.infer_events import StateEvents
 from tracer.session import Session
 from tracer.timeline import Timeline
 from tui.cli_errors import INTERRUPTED, USAGE, Trouble
@@ -117,7 +116,7 @@ def replay_file(file: str, form: str, *, plain_glyphs: bool) -> None:
         finally:
             feed.close()
     else:
-        feed = ReplayFeed(source, Printer(form, wide=terminal_width()))
+        feed = ReplayFeed(source, Printer(form, terminal_width()))
         try:
             feed.read_all()
         except KeyboardInterrupt:
@@ -132,27 +131,37 @@ def open_source(file: str) -> RecordingSource | CaptureSource:
     Raises CaptureError, one sentence, when nothing of it can be read.
     """
     stream = _Stream(ByteSource(file))
-    buffered = io.BufferedReader(cast(Any, stream), SNIFF)
-    head = buffered.peek(SNIFF)
-    if is_recording(head):
-        return RecordingSource(buffered)
+    if is_recording(stream.look()):
+        return RecordingSource(io.BufferedReader(cast(Any, stream), 1 << 16))
     if file == "-" or file.startswith("/dev/fd/"):
-        return CaptureSource(open_capture(buffered))
+        return CaptureSource(open_capture(io.BufferedReader(cast(Any, stream), 1 << 16)))
     stream.close()
-    return CaptureSource(open_capture(file))
+    return CaptureSource(open_capture(file))  # by its name: it may be read again, and its size tells how far it got
 
 
 class _Stream(io.RawIOBase):
-    """A ByteSource as Python's own kind of stream."""
+    """A ByteSource as Python's own kind of stream, whose beginning may be looked at first."""
 
     def __init__(self, source: ByteSource) -> None:
         self._source = source
+        self._seen = b""
+
+    def look(self) -> bytes:
+        """The first bytes, up to SNIFF of them; they will be read all the same."""
+        block = memoryview(bytearray(SNIFF))
+        while len(self._seen) < SNIFF and (count := self._source.readinto(block)):
+            self._seen += block[:count]
+        return self._seen
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, target: Any, /) -> int:
-        return self._source.readinto(memoryview(target))
+        if not self._seen:
+            return self._source.readinto(memoryview(target))
+        count = min(len(target), len(self._seen))
+        target[:count], self._seen = self._seen[:count], self._seen[count:]
+        return count
 
     def close(self) -> None:
         if not self.closed:
@@ -169,7 +178,5 @@ def _keep_piped_input() -> str:
         raise Trouble("there is no terminal to read keys from; use --text", USAGE) from None
     os.dup2(keyboard, 0)
     os.close(keyboard)
-    with contextlib.suppress(OSError, ValueError):
-        replacement: IO[str] = os.fdopen(0, "r", closefd=False)
-        sys.stdin = sys.__stdin__ = replacement  # type: ignore[misc]  # textual reads from __stdin__
+    sys.stdin = sys.__stdin__ = os.fdopen(0, "r", closefd=False)  # type: ignore[misc]  # textual reads it
     return f"/dev/fd/{kept}"

@@ -1,0 +1,1 @@
+"""The timeline for other programs and for people without a screen: aligned lines, JSON lines."""

@@ -1,0 +1,118 @@
+"""What is known of one thing at one moment: the records that a World is made of.
+
+All are small and frozen. The fold (tracer.world) replaces a record when an event changes what is known; whoever holds
+an older one keeps an older moment.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from tracer.kinds import Evidence, Side
+from tracer.states import State
+from tracer.timeline import Event
+
+Endpoint = tuple[tuple[int, int], int]
+"""Address (two halves, see tracer.segments) and port."""
+NOWHERE: Final[Endpoint] = ((0, 0), 0)
+"""Not known yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class SocketView:
+    """One socket: an end of a connection, or a listener."""
+
+    sock: int
+    conn: int
+    side: Side
+    state: State
+    evidence: Evidence
+    """How the state is known."""
+    since: int
+    """ns, when the state began (or was first seen)."""
+    order: int
+    """Of the event that brought the state."""
+    path: tuple[tuple[int, State], ...]
+    """Every state so far with the order of its event."""
+    local: Endpoint
+    peer: Endpoint
+    snapshot: Event | None = None
+    """The last event that carries the socket's queues and windows (tracer.kinds.SNAPSHOT)."""
+    pid: int = 0
+    """Process that last made a call on it; 0 not seen."""
+    fd: int = -1
+    deadline: int = 0
+    """ns, when its TIME_WAIT timer fires as armed; 0 where none is known."""
+    waits: bool = False
+    """A TIME_WAIT object has taken over."""
+    freed: bool = False
+    """The full socket is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionView:
+    """One connection: its two ends, as far as seen."""
+
+    conn: int
+    began: int
+    """ns, of its first event."""
+    client: Endpoint
+    server: Endpoint
+    sockets: tuple[tuple[Side, int], ...] = ()
+
+    def sock(self, side: Side) -> int:
+        """Number of the socket at that end, 0 where it was not seen."""
+        return dict(self.sockets).get(side, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerView:
+    """A listener's two queues."""
+
+    sock: int
+    local: Endpoint
+    syn_queue: int = 0
+    accept_queue: int = 0
+    limit: int = 0
+    """Of both queues: listen()'s backlog, capped by somaxconn. 0: not seen."""
+    most: int = 0
+    """The longest accept queue so far."""
+
+
+@dataclass(frozen=True, slots=True)
+class EpollView:
+    """An epoll instance."""
+
+    ep: int
+    pid: int
+    epfd: int
+    interest: tuple[tuple[int, int, int], ...] = ()
+    """(fd, events asked for, the program's data) of everything watched."""
+    ready: tuple[tuple[int, int], ...] = ()
+    """(fd, events) reported or known to be ready; events 0 where only the readiness was seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadView:
+    """A thread."""
+
+    tid: int
+    pid: int
+    comm: str
+    running: str
+    """running, runnable, blocked or unknown."""
+    since: int
+    """ns."""
+    call: str = ""
+    """The system call it is in, as strace would begin it; "" outside."""
+    name: str = ""
+    """The call's bare name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Anomaly:
+    """Something that the rules do not allow."""
+
+    order: int
+    text: str

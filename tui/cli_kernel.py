@@ -1,0 +1,41 @@
+"""The kernel's probes as the command line needs them: aimed at a stage, or a clear word why not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from scenarios.stage import Ground
+from tracer.kernel.source import Filter, KernelError, KernelSource, Status
+from tracer.session import EventSource
+from tui.feed import Probe
+
+
+def kernel_source(ground: Ground) -> tuple[EventSource | None, list[Probe]]:
+    """Probes that watch what happens on this stage and nothing else, and what each group can see.
+
+    On a stage with a network of its own the network is the filter, so that nobody's packet is missed and none of a
+    stranger's is seen; on the host's loopback the actors' processes and the play's port are.
+    """
+    source = KernelSource()
+    pids = frozenset(ground.pids.values())
+    if ground.isolated:
+        followed = Filter(processes=pids, netns=frozenset(ground.networks.values()))
+    else:
+        followed = Filter(processes=pids, ports=frozenset({ground.port}))
+    try:
+        source.start(followed)
+    except KernelError as failure:
+        return None, [Probe("kernel", False, str(failure))]
+    return source, probe_groups(source.status())
+
+
+def probe_groups(rows: Sequence[Status]) -> list[Probe]:
+    """One line a group: on when all of its probes are, else the first reason why one is not."""
+    found: dict[str, Probe] = {}
+    for row in rows:
+        group = str(row.probe.group)
+        why = "" if row.on else f"{row.probe.gives.split(';')[0]}: {row.why}"
+        before = found.get(group)
+        if before is None or (before.on and why):
+            found[group] = Probe(group, not why, why)
+    return list(found.values())
