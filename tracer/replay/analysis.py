@@ -2,9 +2,10 @@
 
 A capture holds only header bytes. That a segment is a retransmission, a duplicate ACK or a window probe follows from
 what was seen before it on the same connection, and Wireshark's names for those findings (display filter fields
-``tcp.analysis.*``, section "TCP Analysis" of its User's Guide) are the ones everybody knows. They are kept here: one row
-of ``ANALYSIS`` per row of ``tracer.segments.SEGMENT``, the findings as bits of ``findings``, and one table that says how
-each bit is written, which field it is in Wireshark, how severe Wireshark's expert system takes it to be, and what it means.
+``tcp.analysis.*``, section "TCP Analysis" of its User's Guide) are the ones everybody knows. They are kept here: one
+row of ``ANALYSIS`` per row of ``tracer.segments.SEGMENT``, the findings as bits of ``findings``, and one table that
+says how each bit is written, which field it is in Wireshark, how severe Wireshark's expert system takes it to be, and
+what it means.
 """
 
 from __future__ import annotations
@@ -128,7 +129,7 @@ FINDING: Final[dict[str, Finding]] = {row.field: row for row in FINDINGS}
 """The same by Wireshark's field name."""
 
 UNKNOWN: Final = -1
-"""In ``rtt``, ``initial_rtt``, ``rto``, ``bytes_in_flight`` and ``push_bytes_sent``: nothing to say for this segment."""
+"""In ``rtt``, ``initial_rtt``, ``rto``, ``bytes_in_flight`` and ``push_bytes_sent``: nothing to say here."""
 
 ANALYSIS: Final = np.dtype(
     [

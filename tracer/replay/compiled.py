@@ -38,6 +38,9 @@ from tracer.segments import SEGMENT
 BATCH: Final = 4096
 """Segments analysed in one go: as many free rows are made ready before."""
 
+_OPTIONS: Final = {"nogil": True, "_nrt": False}
+"""Other threads run meanwhile; nothing is allocated, so references to arrays need no counting (a third of the time)."""
+
 _TEMPORARY: Final = "synfin-numba-"
 
 _FUNCTIONS: Final[tuple[tuple[types.ModuleType, tuple[str, ...]], ...]] = (
@@ -72,15 +75,15 @@ def loop() -> Callable[..., None] | None:
         for name in names:
             copy = types.FunctionType(vars(module)[name].__code__, vars(module) | scope, name)
             if name != "run":
-                scope[name] = numba.njit(nogil=True)(copy)
+                scope[name] = numba.njit(**_OPTIONS)(copy)
     copy.__qualname__ = f"run_{_digest()}"
     try:
-        made = numba.njit(cache=True, nogil=True)(copy)
+        made = numba.njit(cache=True, **_OPTIONS)(copy)
     except RuntimeError:  # no directory to cache in can be written
         directory = tempfile.mkdtemp(prefix=_TEMPORARY)
         atexit.register(shutil.rmtree, directory, ignore_errors=True)
         before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, directory
-        made = numba.njit(cache=True, nogil=True)(copy)
+        made = numba.njit(cache=True, **_OPTIONS)(copy)
         numba.config.CACHE_DIR = before
     result: Callable[..., None] = made
     return result

@@ -1,8 +1,8 @@
 """A connection in one row: who, how much, how long, how it went.
 
-Both directions are columns of two: 0 is from the endpoint that sent the first captured segment, 1 is to it. The names are
-those of Wireshark's conversations and of Zeek's conn.log; a capture may begin in the middle, so the first sender need not
-be the client (``originator`` says which one is taken to be).
+Both directions are columns of two: 0 is from the endpoint that sent the first captured segment, 1 is to it. The names
+are those of Wireshark's conversations and of Zeek's conn.log; a capture may begin in the middle, so the first sender
+need not be the client (``originator`` says which one is taken to be).
 """
 
 from __future__ import annotations

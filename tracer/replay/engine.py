@@ -3,9 +3,9 @@
 All that is remembered between batches is in its tables, so a file read block by block and packets that arrive live go
 the same way, and the division into batches changes nothing.
 
-Plain Python analyses some hundred thousand segments a second; compiled by numba the same rules are twenty times as fast,
-but importing numba takes a quarter of a second and the first compilation on a machine some seconds. So a capture begins
-plain, and the compiled loop takes the tables over once ``WORTH`` segments have been seen or announced.
+Plain Python analyses some hundred thousand segments a second; compiled by numba the same rules are twenty times as
+fast, but importing numba takes a quarter of a second and the first compilation on a machine some seconds. So a
+capture begins plain, and the compiled loop takes the tables over once ``WORTH`` segments have been seen or announced.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """What is in flight: each direction's unacknowledged segments, oldest first.
 
-A segment enters the list of its direction when it is seen and leaves when the other side acknowledges its last byte. The
-list is kept sorted by right edge, so an acknowledgment takes a prefix away and never searches. All directions share one
-pool of rows linked by number; taken and given back in constant time, it grows with what is in flight and no further.
+A segment enters the list of its direction when it is seen and leaves when the other side acknowledges its last byte.
+The list is kept sorted by right edge, so an acknowledgment takes a prefix away and never searches. All directions
+share one pool of rows linked by number; taken and given back in constant time, it grows with what is in flight and no
+further.
 
 A capture may show one direction only. Nothing is ever acknowledged there, so the list stops growing at ``LIMIT``, and
 later segments count neither for the bytes in flight nor for round-trip times; Wireshark stops at the same number.
@@ -31,28 +32,40 @@ def remember(sender: Direction, pool: Pool, book: Book, frame: int, time: int, s
     row.end = end
     row.time = time
     row.frame = frame
+    row.late = 0
     older = sender.unacked_last
-    if older < 0:
-        sender.flight_first = seq
-        sender.overlaps = 0
-    elif (seq - pool[older].end) & SIGN:
-        sender.overlaps = 1
-        if (seq - sender.flight_first) & SIGN:
-            sender.flight_first = seq
     newer = -1
-    while older >= 0 and (end - pool[older].end) & SIGN:
-        newer = older
-        older = pool[older].older
+    if older >= 0 and (end - pool[older].end) & SIGN:
+        # Not the newest bytes: find the place from the nearer end. Retransmissions are mostly of the oldest.
+        row.late = 1
+        if (end - pool[sender.unacked_first].end) & MODULO < (pool[older].end - end) & MODULO:
+            newer = sender.unacked_first
+            while (end - pool[newer].end) & SIGN == 0:
+                newer = pool[newer].newer
+            older = pool[newer].older
+        else:
+            while older >= 0 and (end - pool[older].end) & SIGN:
+                newer = older
+                older = pool[older].older
     row.older = older
     row.newer = newer
     if older >= 0:
         pool[older].newer = number
+        if (seq - pool[older].seq) & SIGN:
+            sender.overlaps = 1
     else:
         sender.unacked_first = number
     if newer >= 0:
         pool[newer].older = number
+        if (pool[newer].seq - seq) & SIGN:
+            sender.overlaps = 1
     else:
         sender.unacked_last = number
+    if sender.unacked_count == 0:
+        sender.flight_first = seq
+        sender.overlaps = 0
+    elif (seq - sender.flight_first) & SIGN:
+        sender.flight_first = seq
     sender.unacked_count += 1
 
 
@@ -104,19 +117,15 @@ def bytes_in_flight(sender: Direction, pool: Pool) -> int:
 
 def timer_started(sender: Direction, pool: Pool, out: Verdict, time: int) -> None:
     """How long the retransmission timer waited: since the oldest unacknowledged segment, else since the newest data."""
-    frame = sender.next_seq_frame
-    since = sender.next_seq_time
     number = sender.unacked_first
+    while number >= 0 and pool[number].late:  # what came late lies before something older
+        number = pool[number].newer
     if number >= 0:
-        frame = pool[number].frame
-    while number >= 0:
-        row = pool[number]
-        if row.frame <= frame:
-            frame = row.frame
-            since = row.time
-        number = row.newer
-    out.rto_frame = frame
-    out.rto = time - since
+        out.rto_frame = pool[number].frame
+        out.rto = time - pool[number].time
+    else:
+        out.rto_frame = sender.next_seq_frame
+        out.rto = time - sender.next_seq_time
 
 
 def forget(sender: Direction, pool: Pool, book: Book) -> None:

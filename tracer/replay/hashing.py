@@ -1,9 +1,10 @@
 """The functions of ``lifetimes`` that touch containers, for arrays instead of lists and a dictionary.
 
-Connections are found through a table of row numbers with open addressing: the hash of both endpoints together is the same
-from either side, and a place holds the number of a connection's row, or 0. A row that leaves is closed over by the rows
-behind it (Knuth, The Art of Computer Programming, volume 3, section 6.4, algorithm R), so nothing marks what was deleted
-and the table does not age. Row 0 of flows and directions stays blank: it is what new rows are copied from.
+Connections are found through a table of row numbers with open addressing: the hash of both endpoints together is the
+same from either side, and a place holds the number of a connection's row, or 0. A row that leaves is closed over by
+the rows behind it (Knuth, The Art of Computer Programming, volume 3, section 6.4, algorithm R), so nothing marks what
+was deleted and the table does not age. Row 0 of flows and directions stays blank: it is what new rows are copied
+from.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ import numpy as np
 
 from tracer.replay.lifetimes import connection, settle
 from tracer.replay.rules import SACK_BLOCKS, segment
+
+wide: Any = np.int64
+"""Signed and 64 bits wide, as the rules want their numbers."""
 
 
 def slot_of(a_hi: int, a_lo: int, a_port: int, b_hi: int, b_lo: int, b_port: int, capacity: int) -> int:
@@ -33,14 +37,20 @@ def find(tables: Any, src_hi: int, src_lo: int, sport: int, dst_hi: int, dst_lo:
     capacity = tables.book[0].capacity
     slot = slot_of(src_hi, src_lo, sport, dst_hi, dst_lo, dport, capacity)
     while places[slot]:
-        number = places[slot]
+        number: int = places[slot]
         flow = flows[number]
-        if flow.sport == sport and flow.dport == dport:
-            if flow.src_lo == src_lo and flow.dst_lo == dst_lo and flow.src_hi == src_hi and flow.dst_hi == dst_hi:
-                return 2 * number
-        if flow.sport == dport and flow.dport == sport:
-            if flow.src_lo == dst_lo and flow.dst_lo == src_lo and flow.src_hi == dst_hi and flow.dst_hi == src_hi:
-                return 2 * number + 1
+        if (
+            flow.sport == sport
+            and flow.dport == dport
+            and (flow.src_lo == src_lo and flow.dst_lo == dst_lo and flow.src_hi == src_hi and flow.dst_hi == dst_hi)
+        ):
+            return 2 * number
+        if (
+            flow.sport == dport
+            and flow.dport == sport
+            and (flow.src_lo == dst_lo and flow.dst_lo == src_lo and flow.src_hi == dst_hi and flow.dst_hi == src_hi)
+        ):
+            return 2 * number + 1
         slot = (slot + 1) & (capacity - 1)
     return -1
 
@@ -105,23 +115,23 @@ def run(tables: Any, lost: Any, segments: Any, found: Any) -> None:
     for i in range(len(segments)):
         row = segments[i]
         time = row.time
-        frame = np.int64(row.frame)
-        seq = np.int64(row.seq)
-        flags = np.int64(row.flags)
+        frame = wide(row.frame)
+        seq = wide(row.seq)
+        flags = wide(row.flags)
         place = connection(
-            tables, time, frame, np.int64(row.family), np.int64(row.src_hi), np.int64(row.src_lo), np.int64(row.sport),
-            np.int64(row.dst_hi), np.int64(row.dst_lo), np.int64(row.dport), seq, flags,
+            tables, time, frame, wide(row.family), wide(row.src_hi), wide(row.src_lo), wide(row.sport),
+            wide(row.dst_hi), wide(row.dst_lo), wide(row.dport), seq, flags,
         )  # fmt: skip
         sacked = 0
-        for k in range(min(np.int64(row.n_sack), SACK_BLOCKS)):
-            sacked += (np.int64(row.sack_right[k]) - np.int64(row.sack_left[k])) & 0xFFFFFFFF
+        for k in range(min(wide(row.n_sack), SACK_BLOCKS)):
+            sacked += (wide(row.sack_right[k]) - wide(row.sack_left[k])) & 0xFFFFFFFF
         out = found[i]
         out.rtt = out.rto = out.bytes_in_flight = out.push_bytes_sent = -1
         out.acked_frame = out.duplicate_ack_frame = out.duplicate_ack_number = out.rto_frame = 0
         segment(
             tables.flows[place >> 1], tables.directions[place], tables.directions[place ^ 1], tables.pool, book, out,
-            frame, time, seq, np.int64(row.ack), flags, np.int64(row.length), np.int64(row.window),
-            np.int64(row.wscale), sacked,
+            frame, time, seq, wide(row.ack), flags, wide(row.length), wide(row.window),
+            wide(row.wscale), sacked,
         )  # fmt: skip
-        tables.directions[place].captured += np.int64(row.caplen)
+        tables.directions[place].captured += wide(row.caplen)
         settle(tables, place, out)

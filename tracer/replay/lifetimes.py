@@ -1,14 +1,14 @@
 """When a connection begins and when its rows may be used again.
 
-A connection begins with the first segment between two endpoints, or with a SYN whose sequence number is not that of the
-connection known there (RFC 9293 section 3.6.1: the ports are reused). Its rows stay while it is open. Connections that
-are not (only SYNs so far, or closed by two FINs or a RST) wait in a list in the order of their last segments, because a
-late retransmission or a reuse still belongs to them; beyond ``LINGER`` of them the one silent for the longest gives up its
-rows. So memory grows with live connections, neither with bytes nor with connections that have come and gone, and a SYN
-flood takes what ``LINGER`` connections take.
+A connection begins with the first segment between two endpoints, or with a SYN whose sequence number is not that of
+the connection known there (RFC 9293 section 3.6.1: the ports are reused). Its rows stay while it is open. Connections
+that are not (only SYNs so far, or closed by two FINs or a RST) wait in a list in the order of their last segments,
+because a late retransmission or a reuse still belongs to them; beyond ``LINGER`` of them the one silent for the
+longest gives up its rows. So memory grows with live connections, neither with bytes nor with connections that have
+come and gone, and a SYN flood takes what ``LINGER`` connections take.
 
-``find``, ``insert``, ``remove``, ``blank`` and ``keep`` are the functions that differ between plain and compiled; ``hashing``
-has the compiled ones. Row 0 of flows and directions is never used.
+``find``, ``insert``, ``remove``, ``blank`` and ``keep`` are the functions that differ between plain and compiled;
+``hashing`` has the compiled ones. Row 0 of flows and directions is never used.
 """
 
 from __future__ import annotations

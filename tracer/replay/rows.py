@@ -5,8 +5,8 @@ small slotted objects on which the rules run as plain Python, and ``layout`` tur
 same names, on which the same rules run compiled. Every field is a signed 64-bit integer, because in compiled code the
 sum of two unsigned 32-bit numbers would be unsigned and a negative difference would wrap.
 
-Sequence numbers, acknowledgments and windows are 0 until they are known, times are nanoseconds since the Unix epoch, and
-references to other rows are row numbers with -1 for none.
+Sequence numbers, acknowledgments and windows are 0 until they are known, times are nanoseconds since the Unix epoch,
+and references to other rows are row numbers with -1 for none.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Direction:
     flight_first: int = 0
     """Lowest sequence number in it."""
     overlaps: int = 0
-    """1 while some segment in it began before the one that was then the last had ended."""
+    """1 where sequence numbers in it may fall although right edges rise: it holds segments cut differently."""
     fin_seq: int = 0
     """Sequence number after the FIN, once one was seen."""
     fin_seen: int = 0
@@ -142,6 +142,8 @@ class Unacked:
     """Sequence number after its last byte, SYN and FIN counted."""
     time: int = 0
     frame: int = 0
+    late: int = 0
+    """1 where bytes beyond its own had been sent before."""
     older: int = NONE
     newer: int = NONE
     """Neighbours in the direction's list; ``newer`` links the free rows too."""

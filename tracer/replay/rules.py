@@ -1,12 +1,13 @@
 """What a segment means, given what was sent before it: the rules, one function, called once for every segment.
 
-Each direction of a connection is judged against itself (is this sequence number new, expected, already seen?) and against
-the other direction (has it acknowledged this, was its window open?). The names, the conditions and which finding overrides
-which are those of "TCP Analysis" in Wireshark's User's Guide; where the Guide is silent, what tshark 4.0 prints decides.
+Each direction of a connection is judged against itself (is this sequence number new, expected, already seen?) and
+against the other direction (has it acknowledged this, was its window open?). The names, the conditions and which
+finding overrides which are those of "TCP Analysis" in Wireshark's User's Guide; where the Guide is silent, what
+tshark 4.0 prints decides.
 
 The functions are plain Python over row objects (``rows``). Run as they are they work on slotted objects; ``compiled``
-runs the same code objects on records. So they keep to integers, attributes and calls of each other, and sequence numbers
-are compared modulo 2**32 (RFC 9293 section 3.4) by ``before``.
+runs the same code objects on records. So they keep to integers, attributes and calls of each other, and sequence
+numbers are compared modulo 2**32 (RFC 9293 section 3.4) by ``before``.
 """
 
 from __future__ import annotations
@@ -71,8 +72,8 @@ def segment(
 ) -> None:
     """Judge one segment sent in ``forward``, write what is found to ``out`` and bring both directions up to date.
 
-    ``sacked`` is the number of bytes the first ``SACK_BLOCKS`` SACK blocks span; ``time`` is in ns. ``pool`` must have a
-    free row. Nothing is raised: there is no segment that a capture cannot hold.
+    ``sacked`` is the number of bytes the first ``SACK_BLOCKS`` SACK blocks span; ``time`` is in ns. ``pool`` must have
+    a free row. Nothing is raised: there is no segment that a capture cannot hold.
     """
     control = flags & (SYN | FIN | RST)
     end = (seq + length + (1 if flags & (SYN | FIN) else 0)) & MODULO
@@ -199,7 +200,7 @@ def handshake(
 
 
 def judge_repeated_ack(forward: Direction, reverse: Direction, frame: int, window: int, out: Verdict) -> int:
-    """What an empty segment is that acknowledges nothing new: an answer to a probe, a window update, a duplicate ACK."""
+    """What an empty segment is that acknowledges nothing new: answer to a probe, window update, duplicate ACK."""
     same_window = window == forward.window
     if window == 0:
         if same_window and reverse.last_findings & ZERO_WINDOW_PROBE:
