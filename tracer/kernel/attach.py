@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Final
 
 _SYS_BPF: Final = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "ppc64le": 361, "s390x": 351}
-_MAP_LOOKUP, _MAP_UPDATE, _MAP_DELETE, _PROG_LOAD, _OBJ_GET_INFO = 1, 2, 3, 5, 15
+_MAP_LOOKUP, _MAP_UPDATE, _MAP_DELETE, _PROG_LOAD = 1, 2, 3, 5
 _RAW_TRACEPOINT_OPEN: Final = 17
 _TYPE_RAW_TRACEPOINT, _TYPE_TRACING = 17, 26
 _ATTACH_TRACE_RAW_TP, _ATTACH_TRACE_FENTRY = 23, 24
@@ -33,8 +33,6 @@ _ATTACH_TRACE_RAW_TP, _ATTACH_TRACE_FENTRY = 23, 24
 
 _LOG_BYTES: Final = 1 << 20
 _LOG_TAIL: Final = 600
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Mode(StrEnum):
@@ -81,8 +79,9 @@ def bpf(command: int, attributes: bytes) -> int:
     number = _SYS_BPF.get(platform.machine())
     if number is None:
         raise OSError(errno.ENOSYS, f"the number of bpf(2) on {platform.machine()} is not known")
+    libc = ctypes.CDLL(None, use_errno=True)
     block = ctypes.create_string_buffer(attributes, max(len(attributes), 128))
-    result = int(_libc.syscall(number, command, block, len(block)))
+    result = int(libc.syscall(number, command, block, len(block)))
     if result < 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
@@ -132,9 +131,7 @@ def load(name: str, instructions: bytes, mode: Mode, btf_id: int = 0, *, fentry:
         raise AttachError(f"{name}: {error.strerror}: {words}") from error
 
 
-def attach(
-    name: str, hook: str, instructions: bytes, mode: Mode, btf_id: int = 0, *, fentry: bool = False
-) -> Attached:
+def attach(name: str, hook: str, instructions: bytes, mode: Mode, btf_id: int = 0, *, fentry: bool = False) -> Attached:
     """Load a program and hang it on the tracepoint `hook`; `fentry`: on the entry of the function `hook`.
 
     Raises `AttachError`; leaves nothing behind then.

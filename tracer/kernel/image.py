@@ -18,7 +18,6 @@ import ctypes
 import hashlib
 import json
 import os
-import resource
 import stat
 import struct
 import tempfile
@@ -89,7 +88,9 @@ class Loaded:
     """An image whose maps exist. `close` lets them go."""
 
     def __init__(self, image: Image) -> None:
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, ImportError):
+            import resource  # not everywhere, as this module may be imported everywhere
+
             # before 5.11 maps count as locked memory
             resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         self._image = image

@@ -21,9 +21,11 @@ from tracer.batch import Batch
 from tracer.events import HEAD, NUMBER, PACKETS, PAYLOAD, RING_HEAD, RING_PAYLOAD
 from tracer.headers import decode
 from tracer.kernel.attach import Attached, AttachError, Mode, attach, map_delete, map_update
+from tracer.kernel.bcc_import import BccMissing
 from tracer.kernel.btf import BtfError, KernelTypes
 from tracer.kernel.clock import Clock
 from tracer.kernel.compile import CompileError, compile_text
+from tracer.kernel.doctor import capabilities, missing_rights
 from tracer.kernel.fields import FIELDS, find
 from tracer.kernel.image import Images, Loaded
 from tracer.kernel.probes import ALL_GROUPS, PROBES, SYMBOLS, Group, Hook, Probe
@@ -112,6 +114,9 @@ class KernelSource:
 
     def start(self, followed: Filter) -> None:
         """Put the probes on; when it returns they run. Raises `KernelError`, and has left nothing behind then."""
+        lacking = missing_rights(capabilities())
+        if lacking:
+            raise KernelError(lacking)
         try:
             types = KernelTypes()
             symbols = addresses(SYMBOLS)
@@ -124,7 +129,7 @@ class KernelSource:
                     self._let_go()
                     self._load(types, symbols, Mode.RAW_TP, followed)
             types.save()
-        except (BtfError, CompileError, AttachError, OSError) as error:
+        except (BtfError, BccMissing, CompileError, AttachError, OSError) as error:
             self._let_go()
             raise KernelError(str(error)) from error
         except BaseException:
@@ -149,7 +154,7 @@ class KernelSource:
 
     def _put_on(self, probe: Probe, types: KernelTypes, symbols: dict[str, int], mode: Mode) -> Status:
         assert self._module is not None
-        if probe.group not in self.groups:
+        if probe.group not in self.groups | {Group.PROCESSES}:  # forks decide who is followed: always on
             return Status(probe, None, False, "not asked for")
         rows = {row.accessor: row for row in FIELDS}
         lacking = [name for name in probe.needs if find(types, rows[name]) is None]

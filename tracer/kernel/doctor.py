@@ -1,0 +1,120 @@
+"""What this machine and these rights allow the probes: kernel, BTF, BCC, capabilities, function addresses.
+
+Each finding is one line that says what is so and, where something is missing, what to do about it. The probes
+themselves report after they are put on (`KernelSource.status`); this is what can be known before.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tracer.kernel.bcc_import import BccMissing, import_bcc
+from tracer.kernel.btf import BtfError, KernelTypes
+from tracer.kernel.fields import missing
+from tracer.kernel.probes import SYMBOLS
+from tracer.kernel.symbols import look_up
+from tracer.kernel.syscalls import numbers
+
+OLDEST: Final = (5, 8)
+"""The first kernel with BPF ring buffers."""
+
+CAPABILITIES: Final = {"CAP_SYS_ADMIN": 21, "CAP_SYSLOG": 34, "CAP_PERFMON": 38, "CAP_BPF": 39}
+"""Bit numbers of include/uapi/linux/capability.h."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at."""
+
+    name: str
+    good: bool
+    text: str
+    """What is so; when not good, what is missing and what would help."""
+
+
+def capabilities(status: Path = Path("/proc/self/status")) -> frozenset[str]:
+    """Which of `CAPABILITIES` this process has in effect."""
+    try:
+        lines = status.read_text().splitlines()
+    except OSError:
+        return frozenset()
+    bits = next((int(line.split()[1], 16) for line in lines if line.startswith("CapEff:")), 0)
+    return frozenset(name for name, bit in CAPABILITIES.items() if bits >> bit & 1)
+
+
+def missing_rights(have: frozenset[str]) -> str:
+    """What keeps these capabilities from loading probes, as one sentence; "" when nothing does."""
+    lacking = [name for name in ("CAP_BPF", "CAP_PERFMON") if name not in have]
+    if not lacking or "CAP_SYS_ADMIN" in have:
+        return ""
+    return f"kernel probes need {' and '.join(lacking)}: run as root, or give the Python interpreter these capabilities"
+
+
+def examine() -> list[Finding]:
+    """All findings, in the order in which things are needed."""
+    return [_system(), _btf(), _fields(), _bcc(), _rights(), _addresses()]
+
+
+def _system() -> Finding:
+    uname = os.uname()
+    text = f"Linux {uname.release} on {uname.machine}"
+    if uname.sysname != "Linux":
+        return Finding("kernel", False, f"{uname.sysname}: probes need Linux; replay works everywhere")
+    words = uname.release.split("-")[0].split(".")
+    version = tuple(int(word) for word in words[:2] if word.isdigit())
+    if version < OLDEST:
+        return Finding("kernel", False, f"{text}: probes need Linux 5.8 or newer (BPF ring buffers)")
+    if not numbers():
+        return Finding("kernel", False, f"{text}: system call numbers of this processor are not known")
+    return Finding("kernel", True, text)
+
+
+def _btf() -> Finding:
+    try:
+        types = KernelTypes()
+        found = types.tracepoint("inet_sock_set_state")
+    except BtfError as error:
+        return Finding("BTF", False, str(error))
+    if found is None:
+        return Finding("BTF", False, "this kernel's BTF knows no tracepoint inet_sock_set_state")
+    return Finding("BTF", True, "the kernel describes its own types: no kernel headers are needed")
+
+
+def _fields() -> Finding:
+    try:
+        absent = missing(KernelTypes())
+    except BtfError:
+        return Finding("fields", False, "not known without BTF")
+    if absent:
+        return Finding("fields", True, f"this kernel lacks {', '.join(absent)}; what needs them stays empty")
+    return Finding("fields", True, "every field that the probes read is there")
+
+
+def _bcc() -> Finding:
+    try:
+        bcc = import_bcc()
+    except BccMissing as error:
+        return Finding("BCC", False, str(error))
+    return Finding("BCC", True, f"BCC {getattr(bcc, '__version__', '')} from {Path(str(bcc.__file__)).parent}")
+
+
+def _rights() -> Finding:
+    have = capabilities()
+    lacking = missing_rights(have)
+    who = "root" if os.geteuid() == 0 else f"user {os.geteuid()}"
+    return Finding("rights", not lacking, lacking or f"{who} with {', '.join(sorted(have))}")
+
+
+def _addresses() -> Finding:
+    found = look_up(SYMBOLS)
+    absent = [name for name in SYMBOLS if name not in found]
+    if not absent:
+        return Finding("addresses", True, "the kernel tells the addresses of its functions")
+    return Finding(
+        "addresses", False,
+        f"the kernel hides the address of {', '.join(absent)}: CAP_SYSLOG is needed for request socks, TIME_WAIT "
+        "objects and epoll readiness",
+    )  # fmt: skip
