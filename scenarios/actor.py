@@ -103,12 +103,11 @@ def play(name: str, scenario: Scenario, addresses: dict[str, str], port: int, cu
     """Play the part of `name`, from the first cue to the last; never returns."""
     cue_fd = fcntl.fcntl(cue_fd, fcntl.F_DUPFD_CLOEXEC, CONTROL_FDS_FROM)
     report_fd = fcntl.fcntl(report_fd, fcntl.F_DUPFD_CLOEXEC, CONTROL_FDS_FROM)
-    os.closerange(3, CONTROL_FDS_FROM)
     reporter = Reporter(report_fd)
     calls.on_call, calls.on_sleep = reporter.call, reporter.sleep
     calls.prepare()
     actor = Actor(name, addresses, port)
-    reporter.tell(kind="ready", pid=os.getpid(), time=time.monotonic_ns())
+    os.closerange(3, CONTROL_FDS_FROM)  # last: by this the stage hand knows that the actor is ready
     received = b""
     while chunk := os.read(cue_fd, 65536):
         received += chunk

@@ -51,6 +51,7 @@ class Holder:
             name: f"{VETH_SUBNET}.{place}" if wires else "127.0.0.1" for place, name in enumerate(scenario.actors, 1)
         }
         inodes: dict[str, int] = {}
+        waiting: list[int] = []
         for place, name in enumerate(scenario.actors):
             if wires and place:
                 namespaces.new_network()
@@ -58,16 +59,21 @@ class Holder:
                 namespaces.write_sysctls(scenario.sysctls, host)
             self._networks[name] = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
             inodes[name] = namespaces.inode()
-            self._fork(name, scenario, addresses, order)
+            waiting.append(self._fork(name, scenario, addresses, order))
+        for ready in waiting:
+            os.read(ready, 1)
+            os.close(ready)
         if wires:
             from scenarios import wires as wiring  # pyroute2 takes a while to import and few plays need it
 
             wiring.join(self._networks, addresses)
         return {"pids": self._pids, "networks": inodes, "addresses": addresses, "uid": os.geteuid()}
 
-    def _fork(self, name: str, scenario: Scenario, addresses: dict[str, str], order: dict[str, Any]) -> None:
+    def _fork(self, name: str, scenario: Scenario, addresses: dict[str, str], order: dict[str, Any]) -> int:
+        """Start an actor; returns a pipe that ends when the actor is ready for its first cue (or dead)."""
         parent = os.getpid()
         cue_fd, report_fd = order["pipes"][name]
+        ready, not_yet = os.pipe()
         pid = os.fork()
         if pid == 0:
             try:
@@ -75,10 +81,11 @@ class Holder:
                 actor.play(name, scenario, addresses, order["port"], cue_fd, report_fd)
             finally:
                 os._exit(1)
-        os.close(cue_fd)
-        os.close(report_fd)
+        for fd in (cue_fd, report_fd, not_yet):
+            os.close(fd)
         self._pids[name] = pid
         self._pidfds[os.pidfd_open(pid)] = name
+        return ready
 
     def serve(self) -> NoReturn:
         """Answer requests and bury the dead until the audience has gone."""
