@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import struct
 from typing import Any
@@ -9,11 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tracer.capture import Capture, Journal, open_capture
+from tracer.capture import ByteSource, Capture, Journal, open_capture
 from tracer.capture.decoder import Form
 from tracer.segments import SEGMENT
 
-FORMS: tuple[Form, ...] = ("plain", "columns", "compiled")
+FORMS: list[Form] = ["plain", "columns", *(["compiled"] if importlib.util.find_spec("numba") else [])]
+"""The ways of decoding that are to be had here."""
 A4, B4 = bytes((10, 0, 0, 1)), bytes((10, 0, 0, 2))
 A6, B6 = bytes.fromhex("20010db8" + "00" * 11 + "01"), bytes.fromhex("20010db8" + "00" * 11 + "02")
 MACS = bytes(range(12))
@@ -85,7 +87,9 @@ def interface(link: int = 1, snaplen: int = 0, order: str = "<", options: bytes 
     return block(1, struct.pack(f"{order}HHI", link, 0, snaplen) + options, order)
 
 
-def enhanced(frame: bytes, ticks: int = 1_000_005, number: int = 0, order: str = "<", caplen: int | None = None) -> bytes:
+def enhanced(
+    frame: bytes, ticks: int = 1_000_005, number: int = 0, order: str = "<", caplen: int | None = None
+) -> bytes:
     """An Enhanced Packet Block."""
     size = len(frame) if caplen is None else caplen
     head = struct.pack(f"{order}IIIII", number, ticks >> 32, ticks & 0xFFFFFFFF, size, size)
@@ -111,8 +115,6 @@ def read(data: bytes, form: Form | None = None) -> tuple[NDArray[Any], Capture]:
 
 def read_all(data: bytes, form: Form | None = None, size: int = 0) -> tuple[NDArray[Any], list[Journal], Capture]:
     """All rows and journal entries, and the capture; ``size`` sets the buffer's size."""
-    from tracer.capture.source import ByteSource
-
     capture = Capture(ByteSource(io.BytesIO(data)), form, size) if size else open_capture(io.BytesIO(data), form)
     blocks = list(capture.blocks())
     rows = np.concatenate([np.empty(0, SEGMENT), *(each.segments for each in blocks)])

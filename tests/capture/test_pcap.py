@@ -66,7 +66,8 @@ def test_a_cut_last_record_is_noted_and_the_rest_kept(kept: int) -> None:
     whole = pcap(FRAME)
     rows, capture = read(whole + record(FRAME)[:kept])
     assert len(rows) == 1 and capture.packets == 1
-    assert notes(capture) == [f"the file ends inside a packet record ({kept} bytes of it are there), at offset {len(whole)}"]
+    words = f"the file ends inside a packet record ({kept} bytes of it are there), at offset {len(whole)}"
+    assert notes(capture) == [words]
 
 
 def test_an_absurd_record_length_stops_with_its_offset() -> None:

@@ -7,7 +7,19 @@ import struct
 import pytest
 
 from tests.capture.craft import (
-    block, enhanced, ether, interface, ip4, notes, obsolete, option, read, read_all, section, simple, tcp,
+    block,
+    enhanced,
+    ether,
+    interface,
+    ip4,
+    notes,
+    obsolete,
+    option,
+    read,
+    read_all,
+    section,
+    simple,
+    tcp,
 )  # fmt: skip
 from tracer.capture import CaptureError
 from tracer.capture.pcapng import Interface, nanoseconds, printable
@@ -123,7 +135,8 @@ def test_a_huge_unknown_block_is_passed_over_in_pieces() -> None:
 
 
 def test_what_the_file_says_about_itself() -> None:
-    about = option(1, b"first") + option(1, b"second") + option(2, b"arm") + option(3, b"Linux") + option(4, b"synfin 1")
+    about = option(1, b"first") + option(1, b"second") + option(2, b"arm") + option(3, b"Linux")
+    about += option(4, b"synfin 1")
     card = option(2, b"eth0") + option(3, b"the card") + option(11, b"\0tcp port 80") + option(9, b"\x09")
     _, capture = read(section(options=about) + interface(snaplen=96, options=card))
     head, port = capture.sections[0], capture.interfaces[0]

@@ -7,9 +7,10 @@
             print(note)
 """
 
+from tracer.capture.blocks import Block, Frame, Journal
 from tracer.capture.outcomes import Note, Notes
 from tracer.capture.pcapng import Interface, Section
-from tracer.capture.reader import Block, Capture, Frame, Journal, open_capture
+from tracer.capture.reader import Capture, open_capture
 from tracer.capture.source import ByteSource, CaptureError
 
 __all__ = [

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tracer.capture.blocks import Block, Frame, Journal
 from tracer.capture.decoder import Decoder, Form, Frames
 from tracer.capture.outcomes import LEFT_OUT, NO_TIME, Notes
 from tracer.capture.pcapng import Interface, Order, Section, byte_order, packet_interface, read_interface, read_section
@@ -59,43 +59,6 @@ _PCAP_MAGIC: Final[dict[bytes, tuple[Order, int, int]]] = {
 """First bytes of a pcap file: byte order, decimal places of a second, size of a record header (24: Kuznetzov's)."""
 _PCAPNG_MAGIC: Final = b"\x0a\x0d\x0d\x0a"
 _QUIET_BLOCKS: Final = frozenset((NRB, ISB, DSB))
-
-
-@dataclass(frozen=True, slots=True)
-class Journal:
-    """A systemd Journal Export Block."""
-
-    packets: int
-    """Packets of the file before it."""
-    offset: int
-    """Where the block begins in the unpacked stream."""
-    data: bytes
-    """The entry in the journal export format, without the block's padding of zero octets."""
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """What one step of reading gave."""
-
-    segments: NDArray[Any]
-    """Rows of SEGMENT, the caller's to keep."""
-    journals: list[Journal]
-    packets: int
-    """Packets of the file read so far, this block's included; other than TCP too."""
-    done: int
-    """Bytes of the file (packed, if it is) read so far."""
-    total: int | None
-    """Bytes of the file; None for a pipe."""
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """One packet's captured bytes."""
-
-    data: bytes
-    link_type: int
-    """LINKTYPE_ number."""
-    interface: Interface
 
 
 def open_capture(target: str | os.PathLike[str] | Readable, form: Form | None = None) -> Capture:
@@ -397,3 +360,7 @@ class Capture:
             if interface.section == section and interface.number == number:
                 return Frame(data[lead:], interface.link_type, interface)
         raise CaptureError(f"{self.name} does not describe the interface of the packet at offset {offset}")
+
+    def frame_bytes(self, offset: int, caplen: int) -> bytes:
+        """The bytes of ``frame``."""
+        return self.frame(offset, caplen).data

@@ -80,7 +80,16 @@ class _Gzip:
         return self._inner.unused_data
 
     def decompress(self, data: bytes, max_length: int) -> bytes:
-        out = self._inner.decompress(self._pending + data, max_length)
+        data = self._pending + data
+        before = self._inner.copy()
+        try:
+            out = self._inner.decompress(data, max_length)
+        except zlib.error:
+            if max_length <= 1:
+                raise
+            # zlib keeps to itself what it had unpacked when it met the damage: ask for less, up to there
+            self._inner, self._pending = before, data
+            return self.decompress(b"", max_length // 2)
         self._pending = self._inner.unconsumed_tail
         return out
 
