@@ -15,10 +15,10 @@ from typing import Any, Literal
 from textual.app import App, SystemCommand
 from textual.screen import Screen
 
+from tui.ascii import AsciiOnly
 from tui.feed import Feed
 from tui.keys import KEYS
 from tui.screens.trace import TraceScreen
-from tui.ascii import AsciiOnly
 from tui.themes import NAMES, themes
 
 
@@ -50,7 +50,7 @@ class SynfinApp(App[None]):
         for theme in themes():
             self.register_theme(theme)
         self.theme = NAMES[0]
-        self.trace = TraceScreen(feed, title=title, live=mode == "live", ascii_only=ascii_only, clock=clock, wall=wall)
+        self.trace = TraceScreen(feed, title=title, live=mode == "live", clock=clock, wall=wall)
 
     def get_default_screen(self) -> Screen[Any]:
         """The trace, without a blank screen under it."""

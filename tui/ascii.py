@@ -1,7 +1,8 @@
 """`--ascii`: the last word on what reaches the terminal.
 
-Widgets choose plain shapes themselves where the choice matters; borders, scroll bars, dialogs and words written with
-arrows are caught here, cell by cell, so that not one byte above 127 is sent. Every replacement is one cell wide.
+Everything is drawn with its proper shapes, and here, on the way out, every cell is put into ASCII: the bars of states,
+arrows, borders, the words of messages. So no widget needs a second set of shapes, and not one byte above 127 is sent.
+Every replacement is one cell wide, and shapes that mean different things stay different.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ _SHAPES: Final = str.maketrans(
     {
         "→": ">", "←": "<", "↑": "^", "↓": "v", "▶": ">", "◀": "<", "▸": ">", "‖": "|", "●": "o", "◆": "*", "◇": "*",
         "✓": "+", "✗": "x", "✘": "x", "·": ".", "…": ".", "–": "-", "—": "-", "−": "-", "“": '"', "”": '"', "‘": "'",
-        "’": "'", "µ": "u", "μ": "u", "§": "S", "∞": "8", "≥": ">", "≤": "<", "⭘": "o", "°": "o", "•": "*",
+        "’": "'", "█": "#", "▙": "=", "▄": "_", "▀": "^", "▘": "'", "░": ":", "╳": "x", "▮": "#", "▯": ".", "╌": ".",
+        "┄": ".", "═": "=", "µ": "u", "μ": "u", "§": "S", "∞": "8", "≥": ">", "≤": "<", "⭘": "o", "°": "o", "•": "*",
     }
 )  # fmt: skip
 

@@ -12,27 +12,39 @@ from datetime import UTC, datetime
 
 from textual.content import Content
 
+from tracer.causes import Link, cause, effects
 from tracer.events import PACKETS
-from tracer.kinds import Side
+from tracer.history import History
+from tracer.kinds import EVIDENCE_MARK, Evidence, Side
+from tracer.states import Transition
 from tracer.timeline import Event, Timeline
+from tracer.views import SocketView
 from tracer.words import duration, message
+from tracer.world import World, step_taken
 from tui.numbers import hexdump, numbers
+from tui.queue_lines import queue_lines, state_text
 from tui.watch import NOWHERE, Watch
 from tui.widgets.inspector import Line, Section
-from tui.widgets.shapes import UNICODE, Shapes
+
+EFFECTS_REACH = 96
+"""Events behind the cursor's that are asked whether it led to them: a key press must stay quick."""
+_BY_SEGMENT = frozenset({"context", "segment"})
 
 
 class Moment:
     """Facts about the event under the cursor of a view."""
 
-    def __init__(self, timeline: Timeline, shapes: Shapes = UNICODE) -> None:
-        self._timeline, self._shapes = timeline, shapes
+    def __init__(self, timeline: Timeline) -> None:
+        self._timeline = timeline
+        self._history = History(timeline, 0)
+        self._conn = 0
         self._key: tuple[int, ...] = ()
         self._event: Event | None = None
-        self._place = self._total = 0
+        self._place = self._total = self._limit = 0
         self._since_start = self._since_before = 0
-        self.cause_order: int | None = None
-        self.effect_order: int | None = None
+        self._before, self._after = World(), World()
+        self.cause: Link | None = None
+        self.effects: list[Link] = []
 
     def stale(self, view: Watch) -> bool:
         """The view has moved since the last look."""
@@ -45,27 +57,36 @@ class Moment:
     def look(self, view: Watch) -> None:
         """Gather the facts."""
         self._key = self._key_of(view)
-        self._event = None if view.cursor == NOWHERE else self._timeline[view.cursor]
-        self._place, self._total = view.place, view.player.count
-        if self._event is None:
+        self._event = event = None if view.cursor == NOWHERE else self._timeline[view.cursor]
+        self._place, self._total, self._limit = view.place, view.player.count, view.limit
+        if event is None:
             return
         track, at = view.track, view.track.place_of(view.cursor)
         if len(track):
-            self._since_start = self._event.time - self._timeline[track[0]].time
-            self._since_before = self._event.time - self._timeline[track[at - 1]].time if at else 0
+            self._since_start = event.time - self._timeline[track[0]].time
+            self._since_before = event.time - self._timeline[track[at - 1]].time if at else 0
+        conn = event.conn or view.focus
+        if conn != self._conn:
+            self._conn, self._history = conn, History(self._timeline, conn)
+        self._before, self._after = self._history.at(event.order - 1), self._history.at(event.order)
+        self.cause = cause(self._timeline, event.order)
+        came = effects(self._timeline, event.order, EFFECTS_REACH)
+        self.effects = [link for link in came if link.order < self._limit]
 
     def where(self) -> str:
-        """`#12 · event 13/27 · observed`"""
+        """`#12 · event 13/27 · observed by kernel`"""
         if self._event is None:
             return "nothing yet"
-        dot = self._shapes.dot
-        known = f"{self._event.evidence.name.lower()} by {self._event.source.name.lower()}"
-        return f"#{self._event.conn} {dot} event {self._place:,}/{self._total:,} {dot} {known}"
+        return f"#{self._conn} · event {self._place:,}/{self._total:,} · {_known(self._event)}"
 
     def sentence(self) -> Content:
-        """The event in one sentence."""
+        """The event in one sentence; a state that changes, with the reason."""
         if self._event is None:
             return Content("The first event will be shown here.")
+        for side, before, after in self._ends():
+            step = self._step(before, after)
+            if step is not None and after is not None:
+                return Content(f"{side.name.lower()} ") + _change(before, after) + Content(f": {step.why}")
         return Content(message(self._event))
 
     def sections(self) -> Sequence[Section]:
@@ -73,17 +94,8 @@ class Moment:
         event = self._event
         if event is None:
             return (Section("Inspector", (Line("", Content("Nothing has happened yet.")),)),)
-        moment = datetime.fromtimestamp(event.time // 1_000_000_000, UTC)
-        head = [
-            Line("event", Content(f"{self._place:,} of {self._total:,}")),
-            Line("known", Content(f"{event.evidence.name.lower()} by {event.source.name.lower()}")),
-            Line("what", Content.styled(message(event), "bold")),
-            Line("time", Content(f"+{duration(self._since_start)} (+{duration(self._since_before)})")),
-            Line("", Content(f"{moment:%H:%M:%S}.{event.time % 1_000_000_000:09d} UTC")),
-            Line("by", Content(self._by(event))),
-        ]
-        carried = numbers(event, self._shapes.infinity)
-        sections = [Section("Inspector", head)]
+        sections = [Section("Inspector", [*self._head(event), *self._sides(), *self._why(event), *self._links()])]
+        carried = numbers(event)
         if carried:
             sections.append(Section("Numbers", [Line("", Content(line)) for line in carried]))
         if event.number in PACKETS and event["caplen"]:
@@ -91,17 +103,84 @@ class Moment:
             sections.append(Section("Header bytes", [Line("", Content(line)) for line in hexdump(raw)]))
         return sections
 
-    @staticmethod
-    def _by(event: Event) -> str:
-        who = [] if event.side is Side.NONE else [event.side.name.lower()]
-        if event.pid:
-            who.append(f"pid {event.pid}" + (f" thread {event.tid}" if event.tid not in (0, event.pid) else ""))
-        if event.fd >= 0:
-            who.append(f"fd {event.fd}")
-        if event.evidence.name == "OBSERVED":
-            who.append(f"cpu {event.cpu}")
-        return ", ".join(who) or "not known"
-
     def queues(self) -> tuple[str, Sequence[Content]]:
         """Title and lines of the queues pane."""
-        return "Queues at the cursor", ()
+        return f"Queues at the cursor (t = +{duration(self._since_start)})", queue_lines(self._after, self._conn)
+
+    def _head(self, event: Event) -> list[Line]:
+        moment = datetime.fromtimestamp(event.time // 1_000_000_000, UTC)
+        return [
+            Line("event", Content(f"{self._place:,} of {self._total:,}")),
+            Line("known", Content(_known(event))),
+            Line("what", Content.styled(message(event), "bold")),
+            Line("time", Content(f"+{duration(self._since_start)} (+{duration(self._since_before)})")),
+            Line("", Content(f"{moment:%H:%M:%S}.{event.time % 1_000_000_000:09d} UTC")),
+            Line("by", Content(_by(event))),
+        ]
+
+    def _ends(self) -> list[tuple[Side, SocketView | None, SocketView | None]]:
+        sides = (Side.CLIENT, Side.SERVER)
+        return [(side, self._before.end(self._conn, side), self._after.end(self._conn, side)) for side in sides]
+
+    def _sides(self) -> list[Line]:
+        out = []
+        for side, before, after in self._ends():
+            if after is None:
+                out.append(Line(side.name.lower(), Content("not seen")))
+            else:
+                out.append(Line(side.name.lower(), _change(before, after)))
+        return out
+
+    def _step(self, before: SocketView | None, after: SocketView | None) -> Transition | None:
+        """The row of the table that was taken; where several fit, the one whose trigger the cause speaks for."""
+        steps = step_taken(before, after)
+        rule = self.cause.rule if self.cause else ""
+        for step in steps:
+            if (rule in _BY_SEGMENT and step.trigger.by_segment) or (rule == "call" and step.trigger.by_call):
+                return step
+        return steps[0] if steps else None
+
+    def _why(self, event: Event) -> list[Line]:
+        for _, before, after in self._ends():
+            step = self._step(before, after)
+            if step is not None:
+                return [Line("why", Content(step.why)), Line("", Content(step.rfc))]
+        return [Line("means", Content(event.kind.meaning))]
+
+    def _links(self) -> list[Line]:
+        lines = []
+        if self.cause is not None:
+            lines.append(Line("c cause", self._link(self.cause)))
+            lines.append(Line("", Content(self.cause.words)))
+        for i, link in enumerate(self.effects[:4]):
+            lines.append(Line("" if i else "e led to", self._link(link)))
+        if len(self.effects) > 4:
+            lines.append(Line("", Content(f"and {len(self.effects) - 4} more")))
+        return lines
+
+    def _link(self, link: Link) -> Content:
+        return Content.styled(message(self._timeline[link.order]), "underline")
+
+
+def _known(event: Event) -> str:
+    return f"{event.evidence.name.lower()} by {event.source.name.lower()}"
+
+
+def _by(event: Event) -> str:
+    who = [] if event.side is Side.NONE else [event.side.name.lower()]
+    if event.pid and not event.ctx:
+        who.append(f"pid {event.pid}" + (f" thread {event.tid}" if event.tid not in (0, event.pid) else ""))
+    elif event.ctx:
+        who.append("softirq, processing a packet")
+    if event.fd >= 0:
+        who.append(f"fd {event.fd}")
+    if event.evidence is Evidence.OBSERVED:
+        who.append(f"cpu {event.cpu}")
+    return ", ".join(who) or "not known"
+
+
+def _change(before: SocketView | None, after: SocketView) -> Content:
+    now = state_text(after.state, EVIDENCE_MARK[after.evidence])
+    if before is None or before.state == after.state:
+        return now
+    return state_text(before.state, EVIDENCE_MARK[before.evidence]) + Content(" → ") + now

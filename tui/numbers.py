@@ -18,11 +18,16 @@ _TIMERS = {1: "retransmit", 2: "delayed ACK", 3: "persist", 5: "loss probe", 6: 
 _MASK = 0xFFFF_FFFF
 
 
-def numbers(event: Event, infinity: str = "∞") -> list[str]:
+def numbers(event: Event) -> list[str]:
     """Lines of numbers; none where the event has none."""
     if event.number in PACKETS:
         return _segment(event)
-    return _socket(event, infinity) if "known" in event else []
+    return _socket(event) if "known" in event else []
+
+
+def sequence_space(event: Event) -> tuple[int, int]:
+    """Bytes received and not read by the program; bytes written by it and not acknowledged. A FIN counts as one."""
+    return (event["rcv_nxt"] - event["copied_seq"]) & _MASK, (event["write_seq"] - event["snd_una"]) & _MASK
 
 
 def _segment(event: Event) -> list[str]:
@@ -41,15 +46,15 @@ def _segment(event: Event) -> list[str]:
     return lines + ([", ".join(options)] if options else [])
 
 
-def _socket(event: Event, infinity: str) -> list[str]:
+def _socket(event: Event) -> list[str]:
     known = event["known"]
     lines = []
     if known & KNOWN_SEQUENCE:
-        unread, unacked = event["rcv_nxt"] - event["copied_seq"], event["write_seq"] - event["snd_una"]
-        lines.append(f"unread {unread & _MASK} B  unacked {unacked & _MASK} B")
+        unread, unacked = sequence_space(event)
+        lines.append(f"unread {unread} B  unacked {unacked} B")
         lines.append(f"snd_nxt {event['snd_nxt']}  rcv_nxt {event['rcv_nxt']}")
     if known & KNOWN_WINDOW:
-        ssthresh = infinity if event["ssthresh"] >= NO_SSTHRESH else str(event["ssthresh"])
+        ssthresh = "∞" if event["ssthresh"] >= NO_SSTHRESH else str(event["ssthresh"])
         lines.append(f"cwnd {event['snd_cwnd']}  ssthresh {ssthresh}  out {event['packets_out']}")
         lines.append(f"wnd peer's {size(event['snd_wnd'])}  ours {size(event['rcv_wnd'])}")
     if known & KNOWN_TIMERS:

@@ -7,6 +7,7 @@ never call into it. What is being looked at is a `Watch`; the keys only change t
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import ClassVar, Final
 
@@ -16,6 +17,7 @@ from textual.containers import Horizontal, Vertical
 from textual.screen import Screen
 from textual.widgets import Static
 
+from tracer.causes import Link
 from tracer.timeline import Timeline
 from tui.connections import Connection
 from tui.feed import Feed
@@ -30,7 +32,6 @@ from tui.widgets.inspector import Inspector, Sentence
 from tui.widgets.overview import Overview
 from tui.widgets.queues import Queues
 from tui.widgets.scrubber import Scrubber, ScrubberFacts
-from tui.widgets.shapes import ASCII, UNICODE
 from tui.widgets.step_line import StepLine
 
 FRAMES_PER_SECOND: Final = 20
@@ -50,15 +51,14 @@ class TraceScreen(Screen[None]):
     ]
 
     def __init__(
-        self, feed: Feed, *, title: str, live: bool, ascii_only: bool, clock: Callable[[], float],
+        self, feed: Feed, *, title: str, live: bool, clock: Callable[[], float],
         wall: Callable[[], int],
     ) -> None:  # fmt: skip
         super().__init__()
         self.feed, self.live = feed, live
         self.view = Watch(feed.timeline, riding=live)
         self._title, self._clock, self._wall = title, clock, wall
-        self._shapes = ASCII if ascii_only else UNICODE
-        self._moment = Moment(feed.timeline, self._shapes)
+        self._moment = Moment(feed.timeline)
         self._rate: int | None = None
         self._counted = (clock(), feed.written)
         self._overview_due = self._inspect_due = 0.0
@@ -86,9 +86,6 @@ class TraceScreen(Screen[None]):
 
     def on_mount(self) -> None:
         """Look at once, then at every frame."""
-        for widget in self.query("*"):
-            if hasattr(widget, "shapes"):
-                widget.shapes = self._shapes
         self.query_one(EventList).focus()
         self.look()
         self.set_interval(1 / FRAMES_PER_SECOND, self.look)
@@ -126,8 +123,10 @@ class TraceScreen(Screen[None]):
             self._drawn = drawn
             self.query_one(EventList).show(view.track, view.player.shown, view.cursor)
         if self._moment.stale(view) and (now >= self._inspect_due or view.player.mode is not Mode.FOLLOW):
-            self._inspect_due = now + INSPECT_SECONDS
+            began = time.perf_counter()
             self._inspect()
+            # A flood must not be slowed down by looking at its every last event: at most a tenth of the time.
+            self._inspect_due = now + max(INSPECT_SECONDS, 10 * (time.perf_counter() - began))
         self._paint_scrubber()
 
     def _count(self, now: float) -> None:
@@ -158,8 +157,8 @@ class TraceScreen(Screen[None]):
                 rate=self._rate if self.live else None,
                 lost=feed.lost,
                 connection=view.focus,
-                ends=connection.ends(arrow=self._shapes.arrow) if connection else "",
-                ends_short=connection.ends(short=True, arrow=self._shapes.ends) if connection else "",
+                ends=connection.ends(arrow="→") if connection else "",
+                ends_short=connection.ends(short=True, arrow="→") if connection else "",
                 filter=feed.filter,
                 probes=tuple(feed.probes),
             )
@@ -258,14 +257,14 @@ class TraceScreen(Screen[None]):
 
     def action_cause(self) -> None:
         """To the event that led to this one."""
-        self._follow(self._moment.cause_order, "No cause is known: the evidence does not say what led to this event.")
+        self._follow(self._moment.cause, "No cause is known: the evidence does not say what led to this event.")
 
     def action_effect(self) -> None:
         """To the first event that this one led to."""
-        self._follow(self._moment.effect_order, "No effect is known among the events shown.")
+        self._follow(next(iter(self._moment.effects), None), "No effect is known among the events shown.")
 
-    def _follow(self, order: int | None, otherwise: str) -> None:
-        if order is None or not self.view.go(order):
+    def _follow(self, link: Link | None, otherwise: str) -> None:
+        if link is None or not self.view.go(link.order):
             self.notify(otherwise, timeout=3, markup=False)
         self._at_once()
 

@@ -17,7 +17,6 @@ from textual.widget import Widget
 
 from tui.feed import Probe
 from tui.plain import plain
-from tui.widgets.shapes import UNICODE, Shapes
 
 GAP = "   "
 
@@ -49,14 +48,14 @@ class _Part(NamedTuple):
     style: str = ""
 
 
-def header_line(facts: HeaderFacts, width: int, shapes: Shapes = UNICODE) -> Content:
+def header_line(facts: HeaderFacts, width: int) -> Content:
     """The header in at most `width` cells."""
-    mode = f"{shapes.paused} {facts.mode}" if facts.held else facts.mode
+    mode = f"‖ {facts.mode}" if facts.held else facts.mode
     if facts.recording:
-        mode += f" {shapes.recording} REC"
+        mode += " ● REC"
     lost = f"{facts.lost:,} lost"
     focus = f"#{facts.connection} " if facts.connection else ""
-    probes = " ".join(f"{plain(p.group)} {shapes.yes if p.on else shapes.no}" for p in facts.probes)
+    probes = " ".join(f"{plain(p.group)} {'✓' if p.on else '✗'}" for p in facts.probes)
     off = sum(not p.on for p in facts.probes)
     parts = [
         _Part(7, "synfin", ""),
@@ -97,7 +96,6 @@ class Header(Widget):
     """One line on top. `show` new facts; equal ones cost nothing."""
 
     facts = HeaderFacts()
-    shapes = UNICODE
 
     def show(self, facts: HeaderFacts) -> None:
         """Draw these."""
@@ -106,4 +104,4 @@ class Header(Widget):
             self.refresh()
 
     def render(self) -> Content:
-        return header_line(self.facts, self.size.width, self.shapes)
+        return header_line(self.facts, self.size.width)

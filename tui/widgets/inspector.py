@@ -15,9 +15,7 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Static
 
-from tui.widgets.shapes import UNICODE
-
-LABEL: Final = 8
+LABEL: Final = 9
 
 
 class Line(NamedTuple):
@@ -60,7 +58,6 @@ def title_line(title: str, width: int, rule: str = "─", right: str = "") -> Co
 class Inspector(VerticalScroll, can_focus=False):
     """The pane. `show` new sections; equal ones cost nothing."""
 
-    shapes = UNICODE
     _sections: Sequence[Section] = ()
     _drawn: tuple[Sequence[Section], int] = ((), 0)
 
@@ -79,14 +76,13 @@ class Inspector(VerticalScroll, can_focus=False):
         width = self.scrollable_content_region.width
         if width and (self._sections, width) != self._drawn:
             self._drawn = (self._sections, width)
-            text = sections_content(self._sections, width, self.shapes.rule)
+            text = sections_content(self._sections, width, "─")
             self.query_one("#inspector-text", Static).update(text)
 
 
 class Sentence(Widget):
     """Two lines: a rule that says where the cursor is, and one sentence on the event."""
 
-    shapes = UNICODE
     _shown: tuple[str, Content] = ("", Content(""))
 
     def show(self, where: str, sentence: Content) -> None:
@@ -100,5 +96,5 @@ class Sentence(Widget):
         width = self.size.width
         line = Content(" ") + sentence
         if line.cell_length > width:
-            line = line.truncate(max(width - len(self.shapes.more), 0)) + Content(self.shapes.more)
-        return title_line(where, width, self.shapes.rule, "i: more") + Content("\n") + line
+            line = line.truncate(max(width - len("…"), 0)) + Content("…")
+        return title_line(where, width, "─", "i: more") + Content("\n") + line

@@ -21,22 +21,21 @@ from textual.widget import Widget
 from tracer.kinds import EVIDENCE_MARK
 from tracer.states import STATES, State
 from tui.connections import Connection
-from tui.widgets.shapes import ASCII, UNICODE, Shapes
 
-BARS: Final[dict[State, tuple[str, str]]] = {
-    State.UNKNOWN: (" ", " "),
-    State.CLOSE: (" ", " "),
-    State.LISTEN: ("·", "."),
-    State.SYN_SENT: (">", ">"),
-    State.NEW_SYN_RECV: ("<", "<"),
-    State.SYN_RECV: ("<", "<"),
-    State.ESTABLISHED: ("█", "#"),
-    State.FIN_WAIT1: ("▙", "="),
-    State.FIN_WAIT2: ("▄", "_"),
-    State.CLOSING: ("╳", "x"),
-    State.TIME_WAIT: ("░", ":"),
-    State.CLOSE_WAIT: ("▀", "^"),
-    State.LAST_ACK: ("▘", "'"),
+BARS: Final[dict[State, str]] = {
+    State.UNKNOWN: " ",
+    State.CLOSE: " ",
+    State.LISTEN: "·",
+    State.SYN_SENT: ">",
+    State.NEW_SYN_RECV: "<",
+    State.SYN_RECV: "<",
+    State.ESTABLISHED: "█",
+    State.FIN_WAIT1: "▙",
+    State.FIN_WAIT2: "▄",
+    State.CLOSING: "╳",
+    State.TIME_WAIT: "░",
+    State.CLOSE_WAIT: "▀",
+    State.LAST_ACK: "▘",
 }
 """A picture of half-close: the upper half block is our sending side, the lower our receiving side."""
 
@@ -55,13 +54,12 @@ class Row:
     """Cell of the reset's cross; -1 where there is none."""
 
 
-def bar(connection: Connection, start: int, stop: int, until: int, width: int, shapes: Shapes = UNICODE) -> Row:
+def bar(connection: Connection, start: int, stop: int, until: int, width: int) -> Row:
     """The connection over `start`..`stop` (ns) in `width` cells; blank behind `until`."""
     life = connection.life
     if life is None or width < 1:
         return Row(connection.number, " " * max(width, 0), [State.UNKNOWN] * max(width, 0), -1)
     step = max((stop - start) / width, 1.0)
-    column = 1 if shapes is ASCII else 0
     reset = min((int((t - start) / step) for t in connection.resets if t <= until), default=-1)
     reset = min(reset, width - 1)
     states: list[State] = []
@@ -72,7 +70,7 @@ def bar(connection: Connection, start: int, stop: int, until: int, width: int, s
         at = bisect_right(life.times, min(start + (cell + 1) * step, until))
         state = life.states[at - 1] if at else State.UNKNOWN
         states.append(State.CLOSE if 0 <= reset < cell else state)
-    cells = [BARS[state][column] for state in states]
+    cells = [BARS[state] for state in states]
     begin = 0
     for cell in range(1, width + 1):
         if cell == width or states[cell] is not states[begin]:
@@ -81,15 +79,15 @@ def bar(connection: Connection, start: int, stop: int, until: int, width: int, s
                 cells[begin : begin + len(code)] = code
             begin = cell
     if reset >= 0:
-        cells[reset] = shapes.no
+        cells[reset] = "✗"
         if reset + 4 <= width:
             cells[reset + 1 : reset + 4] = "RST"
     return Row(connection.number, "".join(cells), states, reset)
 
 
-def row_line(row: Row, focused: bool, shapes: Shapes = UNICODE) -> Content:
+def row_line(row: Row, focused: bool) -> Content:
     """A row with its label; state codes in the group's colour reversed, bars in it."""
-    label = f"{shapes.here if focused else ' '}#{row.number}".ljust(LABEL)[:LABEL]
+    label = f"{'▶' if focused else ' '}#{row.number}".ljust(LABEL)[:LABEL]
     line = Content.styled(label, "bold" if focused else "")
     begin = 0
     for cell in range(1, len(row.cells) + 1):
@@ -105,7 +103,7 @@ def _style(row: Row, cell: int) -> str:
     group = STATES[row.states[cell]].group
     if group in ("closed", "unknown"):
         return ""
-    return f"$state-{group}" + (" bold reverse" if row.cells[cell].isalnum() and row.cells[cell] != "x" else "")
+    return f"$state-{group}" + (" bold reverse" if row.cells[cell].isalnum() else "")
 
 
 class Overview(Widget):
@@ -118,8 +116,6 @@ class Overview(Widget):
             super().__init__()
             self.number = number
 
-    shapes = UNICODE
-
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._shown: tuple[tuple[Row, bool], ...] = ()
@@ -129,14 +125,14 @@ class Overview(Widget):
         start = min((c.start for c in connections), default=0)
         width = max(self.size.width - LABEL - 1, 1)
         stop = max(stop, start + 1)
-        rows = tuple((bar(c, start, stop, until, width, self.shapes), c.number == focus) for c in connections)
+        rows = tuple((bar(c, start, stop, until, width), c.number == focus) for c in connections)
         if rows != self._shown:
             more = len(rows) != len(self._shown)
             self._shown = rows
             self.refresh(layout=more)
 
     def render(self) -> Content:
-        return Content("\n").join(row_line(row, focused, self.shapes) for row, focused in self._shown)
+        return Content("\n").join(row_line(row, focused) for row, focused in self._shown)
 
     def on_click(self, event: events.Click) -> None:
         if 0 <= event.y < len(self._shown):

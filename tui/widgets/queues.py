@@ -9,24 +9,22 @@ from textual.content import Content
 from textual.widget import Widget
 
 from tui.widgets.inspector import title_line
-from tui.widgets.shapes import UNICODE, Shapes
 
 GAUGE: Final = 5
 """Cells of a gauge."""
 
 
-def gauge(value: int, limit: int, shapes: Shapes = UNICODE, cells: int = GAUGE) -> Content:
+def gauge(value: int, limit: int, cells: int = GAUGE) -> Content:
     """`▮▮▯▯▯`; more than nothing shows at least one, and only a full queue shows all; reverse where it runs over."""
     if limit <= 0:
         return Content("")
     full = min(cells, max(value * cells // limit, 1 if value > 0 else 0))
-    return Content.styled(shapes.full * full + shapes.empty * (cells - full), "bold reverse" if value > limit else "")
+    return Content.styled("▮" * full + "▯" * (cells - full), "bold reverse" if value > limit else "")
 
 
 class Queues(Widget):
     """The lines, under a rule."""
 
-    shapes = UNICODE
     _shown: tuple[str, Sequence[Content]] = ("", ())
 
     def show(self, title: str, lines: Sequence[Content]) -> None:
@@ -38,4 +36,4 @@ class Queues(Widget):
 
     def render(self) -> Content:
         title, lines = self._shown
-        return Content("\n").join([title_line(title, self.size.width, self.shapes.rule), *lines])
+        return Content("\n").join([title_line(title, self.size.width, "─"), *lines])

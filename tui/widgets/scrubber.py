@@ -16,7 +16,6 @@ from textual.message import Message
 from textual.widget import Widget
 
 from tracer.words import duration
-from tui.widgets.shapes import UNICODE, Shapes
 
 
 @dataclass(frozen=True)
@@ -57,28 +56,28 @@ def position_at(cell: int, total: int, width: int) -> int:
     return max(1, min(round(cell * (total - 1) / (width - 1)) + 1, total))
 
 
-def layout(facts: ScrubberFacts, width: int, shapes: Shapes = UNICODE) -> tuple[str, int, str]:
+def layout(facts: ScrubberFacts, width: int) -> tuple[str, int, str]:
     """(what stands left of the line, cells of the line, what stands right of it)."""
-    glyph = shapes.playing if facts.moving else shapes.paused
+    glyph = "▶" if facts.moving else "‖"
     left = f" {glyph:<2} {speed_text(facts.speed)} "
     right = f" {duration(facts.at)} of {duration(facts.span)}  {facts.cursor:,}/{facts.total:,} "
     if width < 60:
         right = f" {facts.cursor:,}/{facts.total:,} "
     if width >= 120 and facts.marks:
-        right += f"  marks {shapes.mark}{len(facts.marks)} "
+        right += f"  marks ◆{len(facts.marks)} "
     return left, max(width - len(left) - len(right) - 2, 1), right
 
 
-def scrubber_line(facts: ScrubberFacts, width: int, shapes: Shapes = UNICODE) -> Content:
+def scrubber_line(facts: ScrubberFacts, width: int) -> Content:
     """The scrubber in at most `width` cells."""
-    left, room, right = layout(facts, width, shapes)
+    left, room, right = layout(facts, width)
     done = place(facts.shown, facts.total, room) + 1 if facts.shown else 0
-    cells = [shapes.rule] * done + [shapes.ahead] * (room - done)
+    cells = ["─"] * done + ["╌"] * (room - done)
     for mark in facts.marks:
-        cells[place(mark, facts.total, room)] = shapes.mark
+        cells[place(mark, facts.total, room)] = "◆"
     if facts.cursor:
-        cells[place(facts.cursor, facts.total, room)] = shapes.knob
-    return Content(f"{left}{shapes.left_end}{''.join(cells)}{shapes.right_end}{right}").truncate(width)
+        cells[place(facts.cursor, facts.total, room)] = "●"
+    return Content(f"{left}├{''.join(cells)}┤{right}").truncate(width)
 
 
 class Scrubber(Widget):
@@ -92,7 +91,6 @@ class Scrubber(Widget):
             self.position = position
 
     facts = ScrubberFacts()
-    shapes = UNICODE
 
     def show(self, facts: ScrubberFacts) -> None:
         """Draw these."""
@@ -101,10 +99,10 @@ class Scrubber(Widget):
             self.refresh()
 
     def render(self) -> Content:
-        return scrubber_line(self.facts, self.size.width, self.shapes)
+        return scrubber_line(self.facts, self.size.width)
 
     def _seek(self, x: int) -> None:
-        left, room, _ = layout(self.facts, self.size.width, self.shapes)
+        left, room, _ = layout(self.facts, self.size.width)
         self.post_message(self.Sought(position_at(x - len(left) - 1, self.facts.total, room)))
 
     def on_mouse_down(self, event: events.MouseDown) -> None:

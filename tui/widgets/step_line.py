@@ -11,7 +11,6 @@ from textual.widget import Widget
 
 from tui.feed import Script
 from tui.plain import plain
-from tui.widgets.shapes import UNICODE
 
 
 def step_line(script: Script, width: int, more: str = "…") -> Content:
@@ -37,7 +36,6 @@ class StepLine(Widget):
     """One line; shown only where there is a script (class -on)."""
 
     script: Script | None = None
-    shapes = UNICODE
     _shown: tuple[int, str] = (-1, "")
 
     def follow(self, script: Script | None) -> None:
@@ -52,4 +50,4 @@ class StepLine(Widget):
             self.refresh()
 
     def render(self) -> Content:
-        return Content("") if self.script is None else step_line(self.script, self.size.width, self.shapes.more)
+        return Content("") if self.script is None else step_line(self.script, self.size.width, "…")
