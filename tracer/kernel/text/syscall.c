@@ -54,26 +54,22 @@ static __always_inline int examine(struct call *c, u32 what, s32 fd)
     c->fd = -1;
     c->sk = c->cookie = 0;
     if (what & CALL_FD) {
-        u64 sk;
+        int zero = 0;
+        struct settings *s = settings.lookup(&zero);
+        u32 tgid = bpf_get_current_pid_tgid() >> 32, how = FOLLOW;
+        if (!s || (!current && (!s->by_port || tgid == s->ourselves)))
+            return 0;
+        c->fd = fd;
+        c->sk = sock_of(fd);
+        if (!c->sk)
+            return 0;
+        c->cookie = cookie_of_call(c->sk, current);
         if (!current) {
             /* by port: a process is met by the socket it uses, and from then on its threads are followed */
-            int zero = 0;
-            struct settings *s = settings.lookup(&zero);
-            if (!s || !s->by_port || (u32)(bpf_get_current_pid_tgid() >> 32) == s->ourselves)
+            if (!sockets.lookup(&c->sk))
                 return 0;
-            sk = sock_of(fd);
-            if (!sk || !followed_sock(sk, 0))
-                return 0;
-            u32 tgid = bpf_get_current_pid_tgid() >> 32, how = FOLLOW;
             tree.update(&tgid, &how);
-        } else {
-            sk = sock_of(fd);
-            if (!sk)
-                return 0;
         }
-        c->sk = sk;
-        c->cookie = cookie_of_call(sk, 1);
-        c->fd = fd;
         return 1;
     }
     if (what & CALL_EPOLL)
@@ -120,17 +116,13 @@ struct user_event_aligned { u32 events; u64 data; };
 #define USER_EVENT struct user_event_aligned
 #endif
 
-static __always_inline int epoll_control(struct call *c, u64 regs)
+static __always_inline int epoll_control(struct call *c, u64 regs, s32 target, u64 sk, u64 cookie, u64 ep)
 {
-    s32 target = regs_arg2(regs, TYPED);
     u32 op = regs_arg1(regs, TYPED);
     u64 from = regs_arg3(regs, TYPED);
     USER_EVENT want = {};
-    if (op != 2)
+    if (op != 2)                                            /* EPOLL_CTL_DEL has no event */
         bpf_probe_read_user(&want, sizeof(want), (void *)from);
-    u64 sk = sock_of(target), file = file_of(c->fd);
-    u64 cookie = sk ? cookie_of_call(sk, 1) : 0;
-    u64 ep = file ? file_private(file, 0) : 0;
     struct epoll_ctl *e = small_record();
     if (!e)
         return lost(SMALL);
@@ -144,10 +136,9 @@ static __always_inline int epoll_control(struct call *c, u64 regs)
     return 0;
 }
 
-static __always_inline int epoll_result(struct call *c, u64 regs, s64 ret)
+static __always_inline int epoll_result(struct call *c, u64 regs, s64 ret, u64 ep)
 {
-    u64 from = regs_arg1(regs, TYPED), file = file_of(c->fd);
-    u64 ep = file ? file_private(file, 0) : 0;
+    u64 from = regs_arg1(regs, TYPED);
     struct epoll_wait *e = object_record();
     if (!e)
         return lost(OBJECT);
@@ -155,7 +146,6 @@ static __always_inline int epoll_result(struct call *c, u64 regs, s64 ret)
     e->ep = ep;
     e->epfd = c->fd;
     e->n = ret;
-#pragma unroll
     for (int i = 0; i < MAX_READY; i++) {
         USER_EVENT got = {};
         if (i < ret)
@@ -167,26 +157,14 @@ static __always_inline int epoll_result(struct call *c, u64 regs, s64 ret)
     return 0;
 }
 
-static __always_inline int queues(u64 sk, u64 cookie, s32 fd)
+/* What the call has left behind in the socket. accept() has also taken a child: the listener's queue is one shorter.
+ * Both kinds begin with the same fields. */
+static __always_inline int queues(struct call *c, int took, s32 fd, u64 child, u64 child_cookie)
 {
-    struct socket_queues *e = socket_record();
-    if (!e)
-        return lost(SOCKET);
-    head(&e->head, SOCKET_QUEUES, sk, cookie, fd);
-    snapshot(e, sk, sk, 0);
-    socket_done(e);
-    return 0;
-}
-
-/* accept() has returned a descriptor: the listener's queue is one shorter */
-static __always_inline int taken(struct call *c, s32 fd)
-{
-    u64 child = sock_of(fd);
-    u64 child_cookie = child ? cookie_of_call(child, 1) : 0;
     struct accept_taken *e = socket_record();
     if (!e)
         return lost(SOCKET);
-    head(&e->head, ACCEPT_TAKEN, c->sk, c->cookie, c->fd);
+    head(&e->head, took ? ACCEPT_TAKEN : SOCKET_QUEUES, c->sk, c->cookie, c->fd);
     snapshot((void *)e, c->sk, c->sk, 0);
     e->child = child;
     e->child_cookie = child_cookie;
@@ -204,25 +182,33 @@ int on_sys_exit(volatile u64 *ctx)
     if (at)
         at->packet = at->ready = 0;                         /* back to the program: a task's own doing */
     u32 tid = bpf_get_current_pid_tgid(), number = regs_nr(regs, TYPED);
-    u32 *what = number < MAX_NUMBER ? calls.lookup(&number) : NULL;
-    if (!what || !*what)
+    u32 *known = number < MAX_NUMBER ? calls.lookup(&number) : NULL;
+    if (!known || !*known)
         return 0;
+    u32 what = *known, call = what & CALL_INDEX;
     struct call c = {}, *begun = under_way.lookup(&tid);
-    u32 call = *what & CALL_INDEX;
-    if (begun && begun->what == *what) {
+    if (begun && begun->what == what) {
         c = *begun;
         under_way.delete(&tid);
         struct followed *f = c.sk ? sockets.lookup(&c.sk) : NULL;
         if (f && f->cookie)
             c.cookie = f->cookie;                           /* connect() and listen() have given it one */
-    } else if (call == CALL_SOCKET || !examine(&c, *what, regs_arg0(regs, TYPED))) {
+    } else if (call == CALL_SOCKET || !examine(&c, what, regs_arg0(regs, TYPED))) {
         return 0;                                           /* not followed, or begun before we came and about nothing */
     }
-    if (call == CALL_SOCKET && ret >= 0) {
-        c.fd = ret;
-        c.sk = sock_of(ret);
-        if (c.sk)
-            c.cookie = cookie_of_call(c.sk, 1);
+    /* the second descriptor that some calls are about */
+    int accepts = call == CALL_ACCEPT || call == CALL_ACCEPT4;
+    s32 other = -1;
+    if (call == CALL_SOCKET || accepts)
+        other = ret;
+    else if (call == CALL_EPOLL_CTL)
+        other = regs_arg2(regs, TYPED);
+    u64 other_sk = sock_of(other);
+    u64 other_cookie = other_sk ? cookie_of_call(other_sk, 1) : 0;
+    if (call == CALL_SOCKET && other_sk) {
+        c.fd = other;
+        c.sk = other_sk;
+        c.cookie = other_cookie;
     }
     struct syscall_exit *e = small_record();
     if (!e) {
@@ -235,16 +221,14 @@ int on_sys_exit(volatile u64 *ctx)
         e->arg2 = regs_arg2(regs, TYPED);
         small_done(e);
     }
-    if (call == CALL_EPOLL_CTL) {
-        if (ret == 0)
-            return epoll_control(&c, regs);
-    } else if (*what & CALL_EPOLL) {
-        return epoll_result(&c, regs, ret);
-    } else if (call == CALL_ACCEPT || call == CALL_ACCEPT4) {
-        if (ret >= 0 && c.sk)
-            return taken(&c, ret);
-    } else if ((*what & CALL_DATA) && c.sk && sockets.lookup(&c.sk)) {
-        return queues(c.sk, c.cookie, c.fd);
+    if (what & CALL_EPOLL) {
+        u64 file = file_of(c.fd), ep = file ? file_private(file, 0) : 0;
+        if (call != CALL_EPOLL_CTL)
+            return epoll_result(&c, regs, ret, ep);
+        return ret ? 0 : epoll_control(&c, regs, other, other_sk, other_cookie, ep);
     }
+    int took = accepts && ret >= 0;
+    if (c.sk && (took || ((what & CALL_DATA) && sockets.lookup(&c.sk))))
+        return queues(&c, took, other, other_sk, other_cookie);
     return 0;
 }
