@@ -136,14 +136,14 @@ ANALYSIS: Final = np.dtype(
         ("rtt", "i8"),  # ns since the acknowledged segment was seen; UNKNOWN where this ACK measures nothing
         ("initial_rtt", "i8"),  # ns from the last SYN to the first ACK of the handshake; UNKNOWN until then
         ("rto", "i8"),  # ns since the bytes sent again here were first seen; UNKNOWN if not a timer's retransmission
+        ("bytes_in_flight", "i8"),  # sequence space sent and not acknowledged, after this segment; UNKNOWN
+        ("push_bytes_sent", "i8"),  # bytes since the last PSH, this segment's included; UNKNOWN where it has no payload
         ("stream", "u4"),  # tcp.stream: connections counted from 0 in order of appearance
         ("findings", "u4"),  # the bits above
         ("acked_frame", "u4"),  # frame whose bytes this ACK acknowledges, 0 for none
         ("duplicate_ack_frame", "u4"),  # frame of the ACK that is repeated, 0 for none
         ("duplicate_ack_number", "u4"),  # 1 for the first repetition
         ("rto_frame", "u4"),  # frame that sent these bytes first, 0 for none
-        ("bytes_in_flight", "i4"),  # sequence space sent and not acknowledged, after this segment; UNKNOWN
-        ("push_bytes_sent", "i4"),  # bytes since the last PSH, this segment's included; UNKNOWN where it has no payload
         ("window", "u4"),  # receive window in bytes, scaled where both SYNs agreed on it
         ("completeness", "u1"),  # tcp.completeness so far, this segment included
         ("direction", "u1"),  # 0: from the endpoint that sent the connection's first captured segment; 1: to it

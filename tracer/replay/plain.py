@@ -61,11 +61,13 @@ def run(tables: Tables, segments: NDArray[Any]) -> NDArray[Any]:
         )  # fmt: skip
         directions[place].captured += caplen
         settle(tables, place, out)
-        found.append((
-            out.rtt, out.initial_rtt, out.rto, out.stream, out.findings, out.acked_frame, out.duplicate_ack_frame,
-            out.duplicate_ack_number, out.rto_frame, out.bytes_in_flight, out.push_bytes_sent, out.window,
-            out.completeness, out.direction,
-        ))  # fmt: skip
+        found.append(
+            (
+                out.rtt, out.initial_rtt, out.rto, out.bytes_in_flight, out.push_bytes_sent, out.stream, out.findings,
+                out.acked_frame, out.duplicate_ack_frame, out.duplicate_ack_number, out.rto_frame, out.window,
+                out.completeness, out.direction,
+            )
+        )  # fmt: skip
     return np.array(found, ANALYSIS)
 
 

@@ -175,14 +175,14 @@ class Verdict:
     rtt: int = NONE
     initial_rtt: int = NONE
     rto: int = NONE
+    bytes_in_flight: int = NONE
+    push_bytes_sent: int = NONE
     stream: int = 0
     findings: int = 0
     acked_frame: int = 0
     duplicate_ack_frame: int = 0
     duplicate_ack_number: int = 0
     rto_frame: int = 0
-    bytes_in_flight: int = NONE
-    push_bytes_sent: int = NONE
     window: int = 0
     completeness: int = 0
     direction: int = 0

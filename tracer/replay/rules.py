@@ -116,8 +116,9 @@ def segment(
             findings |= SPURIOUS_RETRANSMISSION | RETRANSMISSION
         elif next_seq and before(seq, next_seq) and not (length > 1 and seq == (next_seq - 1) & MODULO):
             findings |= judge_repeated_bytes(flow, forward, reverse, pool, out, time, seq, end)
-    if next_seq == 0 or (before(next_seq, end) and not flags & RST):
-        forward.next_seq = end
+    if next_seq == 0 or before(next_seq, end):
+        if next_seq == 0 or not flags & RST:  # a RST need not carry the sender's own number (RFC 9293 section 3.5.2)
+            forward.next_seq = end
         forward.next_seq_time = time
         forward.next_seq_frame = frame
     if forward.seen_to:
@@ -138,8 +139,8 @@ def segment(
             in_flight = bytes_in_flight(forward, pool) - reverse.sacked
             if control & (SYN | FIN):
                 in_flight -= 1
-            forward.push_bytes += length
-            if in_flight > 0:
+            forward.push_bytes = (forward.push_bytes + length) & MODULO
+            if 0 < in_flight < SIGN:
                 out.bytes_in_flight = in_flight
                 out.push_bytes_sent = forward.push_bytes
             if flags & PSH:
