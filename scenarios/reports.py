@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from scenarios.calls import Call
+from scenarios.cookies import cookie_of
 from scenarios.play import Report
 from tracer.batch import Batch, BatchBuilder
 from tracer.kinds import MAX_READY, SYSCALLS, Evidence, Source
@@ -38,6 +39,7 @@ class ActorReports:
         self._before_step = before_step
         self._lock = threading.Lock()
         self._pending: list[tuple[int, str, dict[str, Any], dict[str, Any]]] = []
+        self._cookies: dict[tuple[int, int], int] = {}
         self._entered: set[tuple[int, str]] = set()
         self._last_call: dict[str, str] = {}
         self._written = 0
@@ -67,7 +69,8 @@ class ActorReports:
             self._add(report.time, "actor:report", actor | {"text": text}, report.pid)
 
     def _add(self, moment: int, kind: str, fields: dict[str, Any], pid: int, fd: int = -1) -> None:
-        self._pending.append((moment + self._offset, kind, fields, {"pid": pid, "tid": pid, "fd": fd}))
+        head = {"pid": pid, "tid": pid, "fd": fd, "cookie": self._cookies.get((pid, fd), 0)}
+        self._pending.append((moment + self._offset, kind, fields, head))
 
     def _enter(self, call: Call, pid: int) -> None:
         values = [value & 0xFFFF_FFFF_FFFF_FFFF for value in call.values[:4]]
@@ -79,6 +82,8 @@ class ActorReports:
             self._entered.discard((pid, call.name))
         else:
             self._enter(call, pid)
+        if call.name in ("socket", "accept4") and call.result >= 0:
+            self._cookies[pid, call.result] = cookie_of(pid, call.result)
         made = call.result if call.name == "socket" and call.result >= 0 else call.fd
         second, third = (*call.values, 0, 0, 0)[1:3]
         fields: dict[str, Any] = {
@@ -90,18 +95,27 @@ class ActorReports:
         self._add(call.exit_ns, "syscall:exit", fields, pid, made)
         if call.name == "epoll_ctl" and not call.errno:
             epoll, operation, fd, events = call.values
-            about: dict[str, Any] = {"epfd": epoll, "op": operation, "events": events, "data": fd}
+            about: dict[str, Any] = {
+                "ep": _stand_in(pid, epoll),
+                "epfd": epoll,
+                "op": operation,
+                "events": events,
+                "data": fd,
+            }
             self._add(call.exit_ns, "epoll:ctl", about, pid, fd)
         elif call.name == "epoll_wait":
             kept = call.ready[:MAX_READY]
             room = [0] * (MAX_READY - len(kept))
             about = {
+                "ep": _stand_in(pid, call.fd),
                 "epfd": call.fd,
                 "n": -call.errno if call.errno else call.result,
                 "data": [fd for fd, _ in kept] + room,
                 "events": [mask for _, mask in kept] + room,
             }
             self._add(call.exit_ns, "epoll:wait", about, pid, call.fd)
+        elif call.name == "close":
+            self._cookies.pop((pid, call.fd), None)
 
     def drain(self) -> Batch:
         """What has been reported since the last call, in order of time."""
@@ -121,6 +135,11 @@ class ActorReports:
 
     def stop(self) -> None:
         """Nothing to let go of."""
+
+
+def _stand_in(pid: int, epoll: int) -> int:
+    """For the kernel address of an epoll instance, which only probes see: a number that no other instance has."""
+    return pid << 20 | epoll
 
 
 def _number(call: Call) -> int:

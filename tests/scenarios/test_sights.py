@@ -82,6 +82,19 @@ def test_the_timeline_is_in_order_and_names_the_sides() -> None:
     assert ("recvfrom", 0, 5) in exits
 
 
+def test_reported_calls_belong_to_sockets_and_the_connection() -> None:
+    timeline = watched("user-namespace", hold=0.01)
+    ends = {event.sock: event.side for event in timeline.events() if event.name == "socket:state" and event.conn}
+    sent = [event for event in timeline.events() if event.name == "syscall:enter" and event.call == "sendto"]
+    assert [(event.conn, event.side.name, ends[event.sock].name) for event in sent] == [
+        (1, "CLIENT", "CLIENT"),
+        (1, "SERVER", "SERVER"),
+        (1, "SERVER", "SERVER"),
+    ]
+    listening = next(event for event in timeline.events() if "new" in event and event["new"] == State.LISTEN)
+    assert {event.sock for event in timeline.events() if event.call in ("listen", "accept4")} == {listening.sock}
+
+
 def test_without_calls_only_steps_and_what_came_of_them_are_told() -> None:
     with Stage.of("half-close") as stage:
         reports = ActorReports(measure().ns, calls=False)

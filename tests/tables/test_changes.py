@@ -97,6 +97,8 @@ def told(*readings: Sequence[Sock], every_ms: int = 10) -> list[list[str]]:
                 words.append(f"{State(event['old']).name}>{State(event['new']).name}")
             if event.name.startswith("accept:"):
                 words.append(f"{event['ack_backlog']}/{event['max_ack_backlog']}")
+            if event.name == "socket:queues" and event["max_ack_backlog"]:
+                words.append(f"{event['ack_backlog']}/{event['max_ack_backlog']} syn={event['qlen']}")
             if event.name == "accept:taken":
                 words.append(f"child={event['child_cookie']} fd={event['child_fd']}")
             if event.name.startswith("request:"):
@@ -124,14 +126,17 @@ def test_a_handshake_is_a_child_of_the_listener() -> None:
 
 def test_a_request_sock_becomes_a_socket() -> None:
     assert told([listener()], [listener(), request()], [listener(), request(1)], [listener(1), child()])[1:] == [
-        ["request:born 2 qlen=1 timeouts=0"],
+        ["request:born 2 qlen=1 timeouts=0", "socket:queues 1 0/8 syn=1"],
         ["request:timer 2 qlen=1 timeouts=1"],
         ["request:gone 2 qlen=0 timeouts=1", "socket:state 2 LISTEN>ESTABLISHED", "accept:queued 1 1/8"],
     ]
 
 
 def test_a_request_sock_that_is_dropped() -> None:
-    assert told([listener(), request()], [listener()])[1] == ["request:gone 2 qlen=0 timeouts=0"]
+    assert told([listener(), request()], [listener()]) == [
+        ["socket:state 1 UNKNOWN>LISTEN", "request:born 2 qlen=1 timeouts=0"],
+        ["request:gone 2 qlen=0 timeouts=0", "socket:queues 1 0/8 syn=0"],
+    ]
 
 
 @pytest.mark.parametrize("torn", [False, True], ids=["one reading", "the listener read too early"])

@@ -9,6 +9,7 @@ not be neighbours in RFC 9293's diagram.
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -60,6 +61,7 @@ class Changes:
         self._listeners: dict[int, list[Row]] = {}
         self._requests: Counter[int] = Counter()
         self._taken: list[Row] = []
+        self._told: dict[int, int] = {}
 
     def __len__(self) -> int:
         """How many sockets the last reading had."""
@@ -104,7 +106,14 @@ class Changes:
             self._add("timewait:rearmed", now, row, **_timewait(row))
         for known in gone:
             self._gone(known, now)
+        self._syn_queues(now)
         return len(self._builder) - before
+
+    def _syn_queues(self, now: int) -> None:
+        """A SYN queue's length is not in the listener's own message: it is told when its request socks have changed."""
+        for row in itertools.chain.from_iterable(self._listeners.values()):
+            if self._requests[row.local[1]] != self._told.get(row.cookie, 0):
+                self._add("socket:queues", now, row, **self._snapshot(row))
 
     def _mine(self, message: bytes) -> bool:
         return not self._ports or message[diag.SPORT] in self._ports or message[diag.DPORT] in self._ports
@@ -192,11 +201,12 @@ class Changes:
             self._add("socket:state", now, row, **values, old=row.state, new=State.CLOSE)
             self._add("socket:destroy", now, row, **values)
         self._owners.pop(row.inode, None)
+        self._told.pop(row.cookie, None)
 
     def _snapshot(self, row: Row) -> dict[str, int]:
         values = diag.snapshot(row)
         if row.state == State.LISTEN:
-            values["qlen"] = self._requests[row.local[1]]
+            values["qlen"] = self._told[row.cookie] = self._requests[row.local[1]]
         return values
 
     def _request(self, row: Row) -> dict[str, int]:
