@@ -36,16 +36,16 @@ class End:
     """tracer.kinds.Certainty of ``state``."""
     proven: int = 0
     """The last state that its own segments showed."""
+    closed_from: int = 0
+    """The state before CLOSE, to return to when it speaks nevertheless."""
     deduced: int = 0
-    """When the last provisional change was deduced."""
+    """When something last happened to it: a deduction, or its own RST."""
     answers: int = 0
     """ns from a segment sent to this end to its answer, as the handshake showed; 0 until then."""
     asked: int = 0
     """When a SYN or SYN-ACK that it must answer passed; 0 for none."""
     timer: int = 0
     """When its TIME_WAIT, or its attempt to open, is over; 0 for none."""
-    refuted: int = 0
-    """The state before its own RST, in case the RST turns out to be forged."""
 
     sent: int = 0
     """1 once a segment of this end was seen, or its sequence numbers follow from the other end's."""
@@ -58,10 +58,12 @@ class End:
     next: int = 0
     """End of what it has sent without a gap: what the other end expects next, if all of it arrived."""
     top: int = 0
-    """Highest sequence number it has sent, plus one."""
+    """The highest sequence number it is known to have sent, plus one."""
     held_from: int = 0
     held_to: int = 0
     """A run of bytes seen beyond a gap; equal for none."""
+    unseen: int = 0
+    """1 while its FIN may be among bytes that it must have sent and that were not seen."""
     fin: int = 0
     """Sequence number after its FIN; meaningful where ``fin_sent``."""
     fin_sent: int = 0

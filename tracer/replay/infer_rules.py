@@ -97,14 +97,17 @@ def segment(
 
 
 def move(end: End, new: int, trigger: int, certainty: int, log: list[Change], time: int) -> None:
+    """Change the state of ``end`` and log it."""
     log.append(Change(time, end.row, end.state, new, trigger, certainty))
+    if new == CLOSE:
+        end.closed_from = end.state
     end.state = new
-    end.certainty = certainty
-    if certainty == PROVISIONAL:
-        end.deduced = time
-    else:
-        end.proven = new
+    if certainty == CERTAIN:
         end.certainty = CERTAIN
+        end.proven = new
+    else:
+        end.certainty = CERTAIN if new == end.proven else PROVISIONAL
+        end.deduced = time
     end.timer = time + TIMEWAIT if new == TIME_WAIT else 0
 
 
@@ -121,15 +124,19 @@ def _hold(end: End) -> None:
     end.proven = end.state
 
 
-def _withdraw(end: End, log: list[Change], time: int) -> None:
-    """Back to the last proven state: what was deduced since did not happen."""
-    if end.state != end.proven:
-        move(end, end.proven, UNSEEN, CORRECTED, log, time)
+def _back(end: End, state: int, log: list[Change], time: int) -> None:
+    """What was deduced did not happen: the end is in ``state`` still."""
+    move(end, state, UNSEEN, CORRECTED, log, time)
 
 
 def _missed(end: End, peer: End, log: list[Change], time: int) -> None:
     """The FIN of ``peer`` has not reached ``end`` after all; of its bytes, those that ``end`` has acknowledged."""
-    _withdraw(end, log, time)
+    if end.state == CLOSE_WAIT:
+        _back(end, ESTABLISHED, log, time)
+    elif end.state == CLOSING:
+        _back(end, FIN_WAIT1, log, time)
+    elif end.state == TIME_WAIT:
+        _back(end, FIN_WAIT2, log, time)
     if end.acked:
         peer.next = end.ack
 
@@ -149,10 +156,12 @@ def _account(s: End, r: End, time: int, seq: int, ack: int, flags: int, length: 
     if not s.sent:
         s.sent = 1
         s.next = s.top = s.held_from = s.held_to = end
+        s.unseen = 1 if end == seq else 0
     else:
         again = end != seq and before(seq, s.top)
         if before(s.top, end):
             s.top = end
+            s.unseen = 1 if end == seq else 0  # a bare ACK stands behind all that was sent; new data behind no FIN
         if before(s.next, seq):
             if end != seq:
                 _keep(s, seq, end)
@@ -190,11 +199,12 @@ def _acknowledge(s: End, r: End, ack: int) -> None:
         if r.state in (SYN_SENT, SYN_RECV) or (ack - r.top) & MODULO > room:
             return
         r.top = ack
+        r.unseen = 1
     if not s.acked or before(s.ack, ack):
         s.acked = 1
         s.ack = ack
     if not r.sent:
-        r.sent = 1
+        r.sent = r.unseen = 1
         r.next = r.top = r.held_from = r.held_to = ack
     elif before(r.next, ack):
         r.next = ack
@@ -221,12 +231,14 @@ def _begin(
     s: End, r: End, log: list[Change], time: int, seq: int, ack: int, flags: int, length: int, wscale: int
 ) -> None:
     """A SYN proves that its sender opens, or that what was deduced of it since is wrong."""
-    if s.state == CLOSE or (s.syn and s.iss != seq and not _under_way(s, time)):
+    shows = SYN_RECV if flags & ACK else SYN_SENT
+    same = s.syn and s.iss == seq
+    if (s.syn and not same) or (s.state == CLOSE and s.proven == CLOSE):
         if s.state != CLOSE:
             move(s, CLOSE, UNSEEN, CERTAIN, log, time)
         _forget(s)
-    first = not s.syn
-    if first and s.state == UNKNOWN:
+        same = 0
+    if s.state == UNKNOWN:
         s.sent = 0
     s.syn, s.iss, s.offers_scale = 1, seq, wscale
     s.syn_data = 1 if length else s.syn_data
@@ -234,19 +246,18 @@ def _begin(
         s.wscale, r.wscale = min(s.offers_scale, 14), min(r.offers_scale, 14)  # RFC 7323 section 2.3
     if flags & ACK:
         _answered(s, time)
-        if s.state in (UNKNOWN, CLOSE):
-            s.state = LISTEN  # what is not connected and answers a SYN had listened
-        if s.state in (LISTEN, SYN_SENT):
-            _step(s, RCV_SYN, CERTAIN, log, time)
-        elif s.state == SYN_RECV:
-            _hold(s)
-        elif s.certainty == PROVISIONAL and s.proven == SYN_RECV and not _under_way(s, time):
-            _withdraw(s, log, time)
-    elif s.state in (UNKNOWN, CLOSE):
-        s.state = CLOSE
-        _step(s, CONNECT, CERTAIN, log, time)
-    elif s.certainty == PROVISIONAL and s.proven == SYN_SENT and not _under_way(s, time):
-        _withdraw(s, log, time)
+    if s.state == shows:
+        _hold(s)
+    elif not same:
+        s.state = LISTEN if flags & ACK else CLOSE  # what has no connection and answers a SYN had listened
+        _step(s, RCV_SYN if flags & ACK else CONNECT, CERTAIN, log, time)
+        if r.state == SYN_SENT and not flags & ACK:
+            _step(s, RCV_SYN, PROVISIONAL, log, time)  # the SYNs cross
+    elif s.state == SYN_SENT:
+        _step(s, RCV_SYN, CERTAIN, log, time)
+    elif s.proven in (SYN_SENT, SYN_RECV) and not _under_way(s, time):
+        _back(s, shows, log, time)  # sent again: no answer has come, whatever went out
+        _hold(s)
     if s.state in (SYN_SENT, SYN_RECV):
         s.timer = time + OPENING
     r.asked = time
@@ -261,7 +272,7 @@ def _answered(end: End, time: int) -> None:
 
 def _forget(end: End) -> None:
     """A new life on the same addresses and ports: nothing of the old sequence numbers holds."""
-    end.sent = end.syn = end.syn_data = end.fin_sent = end.acked = end.timer = end.wscale = 0
+    end.sent = end.syn = end.syn_data = end.unseen = end.fin_sent = end.acked = end.timer = end.wscale = 0
     end.held_from = end.held_to = 0
     end.offers_scale = -1
 
@@ -276,15 +287,14 @@ def _emission(s: End, r: End, log: list[Change], time: int, ack: int, flags: int
             return
         # It speaks: what should have closed it did not, or the RST in its name was not its own (RFC 5961 section 1).
         if s.proven == CLOSE:
-            s.proven = s.refuted
-        _withdraw(s, log, time)
+            s.proven = UNKNOWN
+        _back(s, s.closed_from, log, time)
     fin_back = _has_fin_of(s, r)
-    unacknowledged = flags & FIN and again and not _under_way(s, time)
-    if unacknowledged and s.certainty == PROVISIONAL and s.state in (FIN_WAIT2, TIME_WAIT):
-        _withdraw(s, log, time)  # sent again: the ACK of it has not come (RFC 9293 section 3.8.1)
+    if flags & FIN and again and s.state in (FIN_WAIT2, TIME_WAIT) and not _under_way(s, time):
+        # Sent again: the ACK of it has not come (RFC 9293 section 3.8.1).
+        _back(s, CLOSING if fin_back else FIN_WAIT1, log, time)
     if s.state == UNKNOWN:
         move(s, ESTABLISHED, UNSEEN, PROVISIONAL, log, time)
-        s.proven = ESTABLISHED
     if s.state == SYN_SENT and flags & ACK:
         _step(s, RCV_SYN_ACK, CERTAIN, log, time)
     if s.state == SYN_RECV and _past_handshake(s, r, flags, length):
@@ -306,7 +316,10 @@ def _emission(s: End, r: End, log: list[Change], time: int, ack: int, flags: int
     elif fin_back:
         _step(s, RCV_FIN, CERTAIN, log, time)
     if flags & FIN and s.state in (SYN_RECV, ESTABLISHED, CLOSE_WAIT):
-        _step(s, CLOSES, CERTAIN, log, time)
+        # If the peer's FIN went by unseen, this is not FIN_WAIT1 but LAST_ACK; if this is not the first FIN, it may have
+        # closed before the peer.
+        known = not again and (s.state == CLOSE_WAIT or not r.unseen)
+        _step(s, CLOSES, CERTAIN if known else PROVISIONAL, log, time)
 
 
 def _opened(s: End, r: End, flags: int, length: int) -> bool:
@@ -336,11 +349,9 @@ def _arrival(
         if flags & SYN and flags & ACK:
             # Who is answered has asked.
             r.syn, r.iss = 1, (ack - 1) & MODULO
-            move(r, SYN_SENT, UNSEEN, PROVISIONAL, log, time)
-            r.proven = SYN_SENT
+            move(r, SYN_SENT, UNSEEN, CERTAIN, log, time)
         elif flags & ACK and not flags & SYN:
             move(r, ESTABLISHED, UNSEEN, PROVISIONAL, log, time)
-            r.proven = ESTABLISHED
         else:
             return
     if flags & SYN:
@@ -360,6 +371,8 @@ def _arrival(
         _step(r, RCV_ACK_OF_FIN, PROVISIONAL, log, time)
     if s.fin_sent and not before(s.next, s.fin):
         _step(r, RCV_FIN, PROVISIONAL, log, time)
+    if r.certainty == PROVISIONAL:
+        r.deduced = time  # this, too, may bring it there
     if r.state == TIME_WAIT:
         r.timer = time + TIMEWAIT  # RFC 9293 section 3.10.7.4; inet_twsk_reschedule()
 
@@ -391,12 +404,13 @@ def _reset(
     r_loses = r.state != CLOSE and _acceptable_reset(s, r, seq, ack, flags, expected, known)
     s_closes = s.state != CLOSE and not _answers_wrong_ack(s, r, seq, flags)
     if s_closes:
-        if s.certainty == PROVISIONAL and s.proven in (SYN_SENT, SYN_RECV) and not flags & ACK:
+        if flags & ACK and s.certainty == PROVISIONAL and r.fin_sent and before(ack, r.fin):
+            _missed(s, r, log, time)  # it closed before the FIN came, or the FIN is lost
+        if s.state == ESTABLISHED and s.proven in (SYN_SENT, SYN_RECV) and not flags & ACK:
             # The answer of an end without a connection (RFC 9293 section 3.10.7.1): there was none to complete.
-            _withdraw(s, log, time)
-        s.refuted = s.state
-        s.deduced = time
+            _back(s, s.proven, log, time)
         move(s, CLOSE, _closing_trigger(s.state), CERTAIN, log, time)
+        s.deduced = time
     if r_loses:
         if r.state == UNKNOWN:
             move(r, CLOSE, UNSEEN, PROVISIONAL, log, time)

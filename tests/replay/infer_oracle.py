@@ -1,0 +1,253 @@
+"""What a real kernel did, to hold the inference against: corpora/kernel_oracle, read into one history per connection.
+
+The kernel's tracepoint (inet_sock_set_state) is exact but knows sockets only. A request sock shows in it when it becomes
+a socket, and a TIME_WAIT object not at all: there the socket goes from FIN_WAIT2 or CLOSING to CLOSE when it hands
+over (tcp_time_wait()). A poll of /proc/net/tcp every 1-5 ms shows those two, unless they are shorter than the poll. So a
+history is the tracepoint's, with handovers read as what they are; the poll is compared by time.
+
+``python -m tests.replay.infer_oracle`` prints the comparison of every run.
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from tracer.capture import open_capture
+from tracer.capture.events import CaptureSource
+from tracer.identity import Identities
+from tracer.kinds import Certainty
+from tracer.replay.infer_events import StateEvents
+from tracer.segments import FIN, RST, SYN
+from tracer.states import State
+from tracer.timeline import Event, Timeline
+
+POLL: Final = 0.012
+"""Seconds by which a row of the poll may lie off: its period, and the reading of the table itself."""
+NEAR: Final = 0.001
+"""Seconds within which two rows of the tracepoints belong together."""
+REACTION: Final = 0.00008
+"""Seconds in which a kernel is through with a segment it has received."""
+
+Tuple = tuple[str, int, str, int]
+"""Local address and port, the peer's address and port."""
+
+
+class Exception_(NamedTuple):
+    """A run in which packets do not tell what the kernel did."""
+
+    run: str
+    """Name of the capture without the address family."""
+    why: str
+    """What is not on the wire."""
+
+
+class Row(NamedTuple):
+    """One row of a states file."""
+
+    source: str
+    time: float
+    event: str
+    who: Tuple
+    old: str
+    new: str
+
+
+@dataclass
+class History:
+    """One connection as the kernel's own end lived it."""
+
+    states: list[str] = field(default_factory=list)
+    """In order, the state before the first change included."""
+    poll: list[tuple[float, str]] = field(default_factory=list)
+    """What the poll saw change: time and new state, "-" when it is not in the table any more."""
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The rows of a states file, in order of time."""
+    with path.open(encoding="utf-8", newline="") as lines:
+        rows = [
+            Row(
+                one["source"],
+                float(one["epoch"]),
+                one["event"],
+                (one["local_ip"], int(one["local_port"]), one["remote_ip"], int(one["remote_port"])),
+                one["old"],
+                one["new"],
+            )
+            for one in csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
+        ]
+    return sorted(rows, key=lambda row: row.time)
+
+
+def timeline(path: Path) -> Timeline:
+    """A capture with inferred states, by the same way that a session goes."""
+    line, identities, states = Timeline(), Identities(), StateEvents()
+    source = CaptureSource(open_capture(path))
+    while not source.finished:
+        batch = source.drain()
+        identities.resolve(batch)
+        line.append(states.extend(batch))
+    source.stop()
+    return line
+
+
+def truth(rows: list[Row], packets: list[Event]) -> dict[Tuple, History]:
+    """The kernel's history of each connection in the capture, up to the end of what the capture shows of it."""
+    used: dict[Tuple, list[Event]] = defaultdict(list)
+    for packet in packets:
+        used[sender(packet)].append(packet)
+        used[receiver(packet)].append(packet)
+    found: dict[Tuple, History] = defaultdict(History)
+    begun: set[Tuple] = set()
+    for row in rows:
+        who = row.who if row.who[1] else bound(row, packets, begun)
+        if who not in used or cut_off(row, who, used[who]):
+            continue
+        history = found[who]
+        if row.source == "proc":
+            history.poll.append((row.time, row.new))
+        elif row.event == "inet_sock_set_state" and row.old != row.new:
+            if not history.states or history.states[-1] in ("CLOSE", "TIME_WAIT"):
+                history.states.append(row.old)
+            history.states.append(row.new)
+            if row.new == "CLOSE" and row.old in ("FIN_WAIT2", "CLOSING") and not by_reset(row, rows):
+                history.states.pop()
+                hand_over(history, row, who, used[who])
+    for history in found.values():
+        complete(history)
+    return {who: history for who, history in found.items() if history.states}
+
+
+def cut_off(row: Row, who: Tuple, packets: list[Event]) -> bool:
+    """Whether the row lies behind the connection's last packet, and is not what the kernel made of that."""
+    last = packets[-1].time / 1e9
+    if row.source == "proc":
+        return row.time > last + POLL
+    heard = [packet.time / 1e9 for packet in packets if receiver(packet) == who and packet.time / 1e9 <= row.time]
+    return row.time > last and (not heard or row.time > heard[-1] + REACTION)
+
+
+def by_reset(row: Row, rows: list[Row]) -> bool:
+    """Whether a socket was closed by a reset, not by a handover."""
+    return any(
+        other.event in ("tcp_receive_reset", "tcp_send_reset")
+        and other.who == row.who
+        and abs(other.time - row.time) < NEAR
+        for other in rows
+    )
+
+
+def hand_over(history: History, row: Row, who: Tuple, packets: list[Event]) -> None:
+    """A TIME_WAIT object takes over: from CLOSING in TIME_WAIT, else there once the peer's FIN is acknowledged."""
+    ends = {(p["seq"] + p["length"] + 1) & 0xFFFFFFFF for p in packets if p["flags"] & FIN and receiver(p) == who}
+    acknowledged = any(p["ack"] in ends for p in packets if sender(p) == who and not p["flags"] & RST)
+    if row.old == "CLOSING" or acknowledged:
+        history.states.append("TIME_WAIT")
+
+
+def complete(history: History) -> None:
+    """What only the poll shows: request socks, what the tracepoint lost, and the end of a TIME_WAIT object."""
+    polled: list[str] = []
+    for _, state in history.poll:
+        if not polled or polled[-1] == "CLOSE":
+            polled.append("LISTEN")
+        polled.append("CLOSE" if state == "-" else state)
+    if not history.states:
+        if polled[1:2] == ["SYN_RECV"]:
+            history.states = polled
+    elif history.states[0] in polled and history.states[0] not in ("LISTEN", "CLOSE"):
+        history.states[:0] = polled[: polled.index(history.states[0])]
+    elif history.states[-1] in ("SYN_RECV", "FIN_WAIT2", "TIME_WAIT") and polled[-1:] == ["CLOSE"]:
+        history.states.append("CLOSE")
+
+
+def sender(packet: Event) -> Tuple:
+    return packet.ip("saddr"), packet["sport"], packet.ip("daddr"), packet["dport"]
+
+
+def receiver(packet: Event) -> Tuple:
+    return packet.ip("daddr"), packet["dport"], packet.ip("saddr"), packet["sport"]
+
+
+def bound(row: Row, packets: list[Event], begun: set[Tuple]) -> Tuple:
+    """The four-tuple of a socket whose port the kernel had not chosen when the tracepoint fired: that of the next SYN."""
+    for packet in packets:
+        who = sender(packet)
+        same = (who[0], *who[2:]) == (row.who[0], *row.who[2:])
+        if same and who not in begun and packet["flags"] & SYN and packet.time / 1e9 >= row.time - NEAR:
+            begun.add(who)
+            return who
+    return row.who
+
+
+def inferred(events: list[Event]) -> list[str]:
+    """The history that inferred changes tell, corrections applied: a correction takes back what was wrong."""
+    states: list[str] = []
+    for event in events:
+        old, new = State(event["old"]).name, State(event["new"]).name
+        if event["certainty"] == Certainty.CORRECTED:
+            while states and states[-1] != new:
+                states.pop()
+            continue
+        if event["old"] == State.UNKNOWN:
+            if states[-1:] == [new]:
+                continue  # another connection by number, the same socket
+        elif not states or states[-1] != old:
+            states.append(old)
+        states.append(new)
+    return states
+
+
+@dataclass
+class Result:
+    """One connection of one run."""
+
+    run: str
+    who: Tuple
+    kernel: list[str]
+    ours: list[str]
+
+    @property
+    def same(self) -> bool:
+        """Whether both tell the same history; where the poll lost sight of the end, up to the end."""
+        if self.kernel == self.ours:
+            return True
+        return self.kernel[-1] in ("TIME_WAIT", "FIN_WAIT2") and [*self.kernel, "CLOSE"] == self.ours
+
+
+def compare(folder: Path, run: str) -> list[Result]:
+    """Every connection of one run."""
+    line = timeline(next((folder / "pcap").glob(f"{run}.pcap*")))
+    packets = [event for event in line.events() if event.name == "packet:captured"]
+    states = [event for event in line.events() if event.name == "socket:state"]
+    results = []
+    for who, history in truth(read_rows(folder / "states" / f"{run}.tsv"), packets).items():
+        mine = [event for event in states if sender(event) == who]
+        results.append(Result(run, who, history.states, inferred(mine)))
+    return results
+
+
+def runs(folder: Path) -> list[str]:
+    """Names of all runs."""
+    return sorted(path.stem for path in (folder / "states").glob("*.tsv"))
+
+
+def main(folder: Path) -> None:
+    """Print what differs."""
+    names = runs(folder)
+    results = [result for run in names for result in compare(folder, run)]
+    wrong = [result for result in results if not result.same]
+    for result in wrong:
+        print(f"{result.run} {result.who[0]}:{result.who[1]} - {result.who[2]}:{result.who[3]}")
+        print("   kernel  ", " ".join(result.kernel))
+        print("   inferred", " ".join(result.ours))
+    print(f"{len(results) - len(wrong)} of {len(results)} connections alike, {len({r.run for r in wrong})} of {len(names)} runs differ")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
