@@ -88,9 +88,11 @@ class Decoder:
         segments = np.flatnonzero(outcome == TCP)
         if len(segments) < count:
             self._count(base, first, frames)
+        # nearly every frame of a large capture is a segment: views then, no copies
+        which = segments if len(segments) < count else slice(None)
         rows = np.empty(len(segments), SEGMENT)
-        self._extract(buf, octets, ip[segments], tcp[segments], stop[segments], cut[segments], rows)
-        self._stamp(rows, segments, base, first, frames)
+        self._extract(buf, octets, ip[which], tcp[which], stop[which], cut[which], rows)
+        self._stamp(rows, which, segments + first, base, frames)
         if whole:
             rows = self._insert(rows, segments, whole, base, first, frames)
         return rows
@@ -104,10 +106,10 @@ class Decoder:
             self.kernels.extract(octets if self.form == "compiled" else buf, ip, tcp, stop, cut, rows)
 
     @staticmethod
-    def _stamp(rows: NDArray[Any], which: Ints, base: int, first: int, frames: Frames) -> None:
+    def _stamp(rows: NDArray[Any], which: Ints | slice, numbers: Ints, base: int, frames: Frames) -> None:
         """The columns that come from the record, not from the packet."""
         rows["time"] = frames.time[which]
-        rows["frame"] = which + first
+        rows["frame"] = numbers
         rows["caplen"] = frames.caplen[which]
         rows["offset"] = frames.start[which] + base
 
@@ -117,7 +119,7 @@ class Decoder:
         """``rows`` with those of reassembled datagrams in their places."""
         extra = np.concatenate([row for _, row in whole])
         where = np.array([index for index, _ in whole], np.int64)
-        self._stamp(extra, where, base, first, frames)
+        self._stamp(extra, where, where + first, base, frames)
         merged: NDArray[Any] = np.insert(rows, np.searchsorted(segments, where), extra)
         return merged
 

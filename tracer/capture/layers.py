@@ -12,7 +12,20 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from tracer.capture.encapsulation import IPV4, IPV6, LINK, LLC, PPP, PPPOE, PROTO, after_type, be16, ether_type, ppp
+from tracer.capture.encapsulation import (
+    ETHERNET,
+    IPV4,
+    IPV6,
+    LINK,
+    LLC,
+    PPP,
+    PPPOE,
+    PROTO,
+    after_type,
+    be16,
+    ether_type,
+    ppp,
+)
 from tracer.capture.links import link_layer
 from tracer.capture.outcomes import BAD_IP, BAD_TCP, CUT, DEEP, FRAGMENT, FRAGMENT_CUT, NOT_IP, TCP
 from tracer.capture.tunnels import ip_protocol
@@ -30,6 +43,9 @@ def locate(buf: Octets, at: int, cut: int, end: int, link: int) -> tuple[int, in
     """
     layer = LINK + link
     ip = at
+    if layer == ETHERNET and at + 14 <= cut:  # ahead of the loop: what nearly every frame begins with
+        layer = after_type(be16(buf, at + 12))
+        at += 14
     for _ in range(MAX_LAYERS):
         if layer == IPV4:
             ip = at
