@@ -65,7 +65,7 @@ def header_line(facts: HeaderFacts, width: int) -> Content:
         _Part(0, lost, lost, "bold reverse" if facts.lost else ""),
         _Part(1, f"{focus}{facts.ends}" if facts.ends else focus.strip(), f"{focus}{facts.ends_short}".strip()),
         _Part(6 if not facts.filter else 2, f"filter: {plain(facts.filter) or 'none'}", ""),
-        _Part(4, f"probes: {probes}" if probes else "", f"{off} probes off" if off else ""),
+        _Part(4, f"probes: {probes}" if probes else "", f"probes: {len(facts.probes) - off} on, {off} off"),
     ]
     chosen = _fit([part for part in parts if part.text], width - 2)
     line = Content(" ")
@@ -84,7 +84,7 @@ def _fit(parts: list[_Part], width: int) -> list[tuple[str, str]]:
         return sum(map(len, shown)) + len(GAP) * (len(shown) - 1) > width
 
     for i in by_rank:
-        if over():
+        if over() and parts[i].short:
             texts[i] = parts[i].short
     for i in by_rank:
         if over() and parts[i].rank:

@@ -1,0 +1,72 @@
+"""The list of connections that is kept while events come."""
+
+from __future__ import annotations
+
+from tests.tui.stories import START, C, Story, V, half_close, three
+from tracer.kinds import Side
+from tracer.states import State
+from tracer.timeline import Timeline
+from tui.connections import Connections
+
+
+def test_both_ends_are_named_whoever_is_seen_first() -> None:
+    story = Story()
+    story.call(0, 1, V, "recvfrom", 7)
+    story.state(1, 1, V, State.LISTEN, State.SYN_RECV)
+    connections = Connections(story.onto())
+    connections.refresh()
+    assert connections[1].ends() == "127.0.0.1:40001 → 127.0.0.1:8080"
+    assert connections[1].ends(short=True) == ":40001→:8080"
+
+
+def test_a_name_may_come_later_than_the_connection() -> None:
+    story = Story()
+    story.call(0, 1, C, "connect", 7)
+    timeline = story.onto()
+    connections = Connections(timeline)
+    connections.refresh()
+    assert connections[1].ends() == ""
+    story.state(1, 1, C, State.CLOSE, State.SYN_SENT)
+    story.onto(timeline)
+    assert connections.refresh()
+    assert connections[1].client == ("127.0.0.1", 40001)
+    assert not connections.refresh(), "nothing more has come"
+
+
+def test_time_wait_outlives_the_socket_and_ends_when_its_time_is_over() -> None:
+    story = Story()
+    half_close(story, 1)
+    timeline = story.onto()
+    connections = Connections(timeline)
+    connections.refresh()
+    client = connections[1].lives[Side.CLIENT]
+    assert [state.name for state in client.states] == [
+        "SYN_SENT", "ESTABLISHED", "FIN_WAIT1", "FIN_WAIT2", "TIME_WAIT",
+    ]  # fmt: skip
+    story.time_wait(62300, 1, C, "timewait:expired")
+    story.onto(timeline)
+    connections.refresh()
+    assert client.states[-1] is State.CLOSE
+
+
+def test_resets_are_seen_in_packets() -> None:
+    connections = Connections(three())
+    connections.refresh()
+    assert len(connections) == 3
+    assert connections[1].resets == []
+    assert connections[3].resets[0] - START == 4_800_050_000
+
+
+def test_reading_in_small_bites_gives_the_same() -> None:
+    timeline = three()
+    whole, bites = Connections(timeline), Connections(timeline)
+    whole.refresh()
+    while bites.refresh(limit=7):
+        pass
+    assert [bites[n] for n in bites.numbers] == [whole[n] for n in whole.numbers]
+
+
+def test_an_empty_timeline_has_no_neighbour() -> None:
+    connections = Connections(Timeline())
+    assert not connections.refresh()
+    assert connections.neighbour(0, 1) == 0
