@@ -62,6 +62,8 @@ class Socket:
     cookie: int = 0
     connection: Connection | None = None
     side: Side = Side.NONE
+    inferred: bool = False
+    """Nothing but packets speak of it: whoever is seen at this end takes its place."""
 
 
 class Identities:
@@ -112,6 +114,7 @@ class Identities:
             found, side = self.connections[int(heads["conn"][i]) - 1], Side(int(heads["side"][i]))
             if side not in found.sockets:
                 who = self._new_socket()
+                who.inferred = True
                 self._attach(found, who, side, 0)
             heads["sock"][i] = found.sockets[side]
 
@@ -186,7 +189,7 @@ class Identities:
         found = self._find(local, peer, netns)
         if found is not None:
             mine = found.sockets.get(found.side_of(local))
-            if mine and mine != who.number and passive:
+            if mine and mine != who.number and passive and not self._by_number[mine].inferred:
                 found = None  # the tuple lives on in an ended connection; this is its next user
         if found is None:
             found = self._new(peer, local) if passive else self._new(local, peer)

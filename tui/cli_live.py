@@ -30,6 +30,7 @@ from tracer.kernel.clock import measure
 from tracer.recording.writer import Recorder, RecordingError
 from tracer.replay.infer_events import StateEvents
 from tracer.session import EventSource, Session, Sink
+from tracer.tables.source import TableSource
 from tracer.timeline import Timeline
 from tui.cli_errors import CANNOT, FAILED, INTERRUPTED, OUTPUT, USAGE, Trouble
 from tui.cli_kernel import kernel_source
@@ -152,7 +153,7 @@ def _watch(request: Request, stage: Stage, ground: Ground) -> LiveFeed:
         probes += _plain_eyes(stage, ground, sources)
     else:
         sources.append(kernel)
-    reports = ActorReports(offset, calls=inferring)
+    reports = ActorReports(offset, calls=inferring, before_step=lambda: _hurry(sources))
     sources.append(reports)
     probes.append(Probe("script", True))
     recorder = _recorder(request, stage, ground, probes)
@@ -166,10 +167,16 @@ def _watch(request: Request, stage: Stage, ground: Ground) -> LiveFeed:
     return LiveFeed(stage, play, session, probes, recorder)
 
 
+def _hurry(sources: Sequence[EventSource]) -> None:
+    """A step is about to begin: no moment to sleep for who reads tables."""
+    for source in sources:
+        if isinstance(source, TableSource):
+            source.hurry()
+
+
 def _plain_eyes(stage: Stage, ground: Ground, sources: list[EventSource]) -> list[Probe]:
     """Packets and the socket table, as far as the rights go; what is missing says why."""
-    from tracer.tables.source import TableSource
-    from tracer.wire.ring import RingSeat
+    from tracer.wire import seats
     from tracer.wire.source import WireSource
 
     probes = []
@@ -177,9 +184,9 @@ def _plain_eyes(stage: Stage, ground: Ground, sources: list[EventSource]) -> lis
     first = stage.scenario.actors[0]
     netns = ground.networks[first]
     try:
-        seat = RingSeat(stage.socket("packet"), stage.interface)
+        seat, remark = seats.take(lambda: stage.socket("packet"), stage.interface)
         sources.append(WireSource(seat, netns, ports))
-        probes.append(Probe("packets", True))
+        probes.append(Probe("packets", True, remark))
     except OSError as refused:
         probes.append(Probe("packets", False, f"AF_PACKET: {refused.strerror}"))
     for actor, inode in ground.networks.items():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -24,7 +26,7 @@ from tracer.wire.ring import RingSeat
 from tracer.wire.source import WireSource
 
 
-def watched(kind: Kind, hold: float = 0.0) -> Timeline:
+def watched(kind: Kind, hold: float = 0.0, derive: Sequence[Any] = ()) -> Timeline:
     """Play half-close, watched as a plain user can."""
     stage = Stage.of("half-close", (kind,))
     try:
@@ -38,7 +40,7 @@ def watched(kind: Kind, hold: float = 0.0) -> Timeline:
             sources.append(WireSource(RingSeat(stage.socket("packet"), stage.interface), netns))
         table = TableSource(stage.socket("diag"), netns, [ground.port], list(ground.pids.values()))
         reports = ActorReports(measure().ns, calls=True, before_step=table.hurry)
-        session = Session([*sources, table, reports])
+        session = Session([*sources, table, reports], derive=derive)
         session.start()
         play = Play(stage, pace=hold, listener=reports.hear)
         play.start()
@@ -134,3 +136,12 @@ def test_a_play_that_went_otherwise_is_not_seen_as_told() -> None:
     outcomes = evaluate(scenario, made_up(State.SYN_SENT, State.CLOSE).timeline)
     assert [outcome.text for outcome in failed(outcomes)] == [scenario.sights[1].text]
     assert {outcome.verdict for outcome in outcomes} == {"not seen", "cannot tell"}
+
+
+def test_what_was_inferred_first_and_sampled_later_is_one_connection() -> None:
+    """Packets come before the table's next reading: the sockets in it are the ends that were inferred from them."""
+    infer = pytest.importorskip("tracer.replay.infer_events")
+    timeline = watched("user-namespace", derive=[infer.StateEvents().extend])
+    assert {event.conn for event in timeline.events()} == {0, 1}
+    inferred = {event.evidence for event in timeline.events() if event.name == "socket:state" and event.conn}
+    assert inferred == {Evidence.SAMPLED, Evidence.INFERRED}

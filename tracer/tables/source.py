@@ -66,16 +66,16 @@ class TableSource:
     def _run(self) -> None:
         changed, pause = time.monotonic(), FAST
         while not self._stopping:
-            began = time.monotonic()
+            began = time.thread_time()  # what it costs, not how long others kept it waiting
             try:
                 if self._read():
                     changed = time.monotonic()
             except OSError as failure:
                 self.failure = failure
                 return
-            now = time.monotonic()
-            pause = FAST if now - changed < YOUNG else min(pause * 1.5, SLOW)
-            if self._hurry.wait(max(pause, (now - began) * (1 / SHARE - 1))):
+            cost = time.thread_time() - began
+            pause = FAST if time.monotonic() - changed < YOUNG else min(pause * 1.5, SLOW)
+            if self._hurry.wait(max(pause, cost * (1 / SHARE - 1))):
                 self._hurry.clear()
                 changed = time.monotonic()
 
