@@ -240,7 +240,7 @@ def test_c_and_numpy_agree_on_every_offset() -> None:
 
 @pytest.mark.kernel
 def test_no_path_of_this_machine_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Compiles with an empty cache and without kernel headers, and leaves the environment as it was."""
+    """Compiles without kernel headers, and leaves environment and working directory as they were."""
     from tracer.kernel.compile import compile_text
 
     monkeypatch.delenv("BCC_KERNEL_SOURCE", raising=False)

@@ -83,6 +83,18 @@ class Image:
         relocated = {name: _translate(code, position) for name, code in programs.items()}
         return cls(tuple(MapSpec.of(name, descriptors[name]) for name in names), relocated)
 
+    def to_json(self) -> str:
+        """As text."""
+        programs = {name: base64.b64encode(code).decode() for name, code in self.programs.items()}
+        return json.dumps({"maps": [asdict(spec) for spec in self.maps], "programs": programs})
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Image:
+        """From `to_json`. Raises ValueError, KeyError or TypeError on anything else."""
+        stored = json.loads(text)
+        programs = {name: base64.b64decode(code) for name, code in stored["programs"].items()}
+        return cls(tuple(MapSpec(**spec) for spec in stored["maps"]), programs)
+
 
 class Loaded:
     """An image whose maps exist. `close` lets them go."""
@@ -144,23 +156,17 @@ class Images:
             with self._file(text).open("rb") as file:
                 if not _trusted(os.fstat(file.fileno())):
                     return None
-                stored = json.load(file)
-            programs = {name: base64.b64decode(code) for name, code in stored["programs"].items()}
-            return Image(tuple(MapSpec(**spec) for spec in stored["maps"]), programs)
+                return Image.from_json(file.read())
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
     def put(self, text: str, image: Image) -> bool:
         """Keep an image; False when that was not possible."""
-        stored = {
-            "maps": [asdict(spec) for spec in image.maps],
-            "programs": {name: base64.b64encode(code).decode() for name, code in image.programs.items()},
-        }
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             handle, temporary = tempfile.mkstemp(dir=self._folder, prefix=".image-")
             with os.fdopen(handle, "w") as out:
-                json.dump(stored, out)
+                out.write(image.to_json())
             Path(temporary).replace(self._file(text))
             kept = sorted(self._folder.glob("*.json"), key=lambda file: file.stat().st_mtime, reverse=True)
             for old in kept[_KEPT:]:

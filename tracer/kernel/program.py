@@ -37,7 +37,7 @@ def constants(types: KernelTypes, symbols: dict[str, int], mode: Mode, pages: di
         values[ring.name] = int(ring)
         values[f"{ring.name}_BODY"] = STRIDE[ring] - HEADER_BYTES
         values[f"{ring.name}_PAGES"] = pages[ring]
-    for name in ("socket", "accept", "accept4", "epoll_ctl"):
+    for name in ("socket", "accept", "accept4", "epoll_ctl", "getsockopt"):
         values[f"CALL_{name.upper()}"] = CALL[name]
     for name in SYMBOLS:
         values[name.upper()] = symbols.get(name, 0)

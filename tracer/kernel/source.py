@@ -31,6 +31,7 @@ from tracer.kernel.image import Images, Loaded
 from tracer.kernel.probes import ALL_GROUPS, PROBES, SYMBOLS, Group, Hook, Probe
 from tracer.kernel.program import program_text
 from tracer.kernel.ring import MappedRing, Tallies, Tally
+from tracer.kernel.seed import Seeder
 from tracer.kernel.settle import settle
 from tracer.kernel.symbols import addresses
 from tracer.kernel.syscalls import CALL, DATA_CALLS, EPOLL_CALLS, FD_CALLS, numbers
@@ -108,6 +109,7 @@ class KernelSource:
         self._counts = dict.fromkeys(RINGS, Tally(0, 0))
         self._frames: dict[int, int] = {}
         self._clock = Clock()
+        self._seeder = Seeder()
         self._busy_since: dict[Ring, int] = {}
 
     # Starting
@@ -151,6 +153,8 @@ class KernelSource:
             self._rings[ring] = MappedRing(self._module.map_fd(name), self.ring_bytes[ring], STRIDE[ring])
         self._tallies = Tallies(self._module.map_fd("tallies"))
         self._status = [self._put_on(probe, types, symbols, mode) for probe in PROBES]
+        for process in followed.processes:
+            self._seeder.show(process)
 
     def _put_on(self, probe: Probe, types: KernelTypes, symbols: dict[str, int], mode: Mode) -> Status:
         assert self._module is not None
@@ -197,7 +201,9 @@ class KernelSource:
             map_update(calls, _u32(number), _u32(what))
         settings = (followed.netns, followed.ports, followed.everything)
         switches = b"".join(_u32(int(bool(value))) for value in settings)
-        map_update(self._map("settings"), _u32(0), switches + _u32(os.getpid()))
+        map_update(
+            self._map("settings"), _u32(0), switches + _u32(os.getpid()) + self._seeder.token.to_bytes(8, "little")
+        )
         for parent in followed.parents:
             self.follow_process(parent, itself=False)
         for process in followed.processes:
@@ -207,8 +213,10 @@ class KernelSource:
                 map_update(self._map(name), _u32(value), _u32(1))
 
     def follow_process(self, pid: int, *, itself: bool = True) -> None:
-        """From now on follow a process and what it forks; with `itself` False only what it forks."""
+        """From now on follow a process, its sockets and what it forks; with `itself` False only what it forks."""
         map_update(self._map("tree"), _u32(pid), _u32(INHERIT | (FOLLOW if itself else 0)))
+        if itself and self._attached:
+            self._seeder.show(pid)
 
     def unfollow_process(self, pid: int) -> None:
         """No longer; its children and sockets stay followed."""

@@ -48,7 +48,7 @@ static __always_inline void socket_done(void *e) { socket_ring.ringbuf_submit(e,
 
 /* ---- who is followed */
 
-struct settings { u32 by_netns; u32 by_port; u32 everything; u32 ourselves; };
+struct settings { u32 by_netns; u32 by_port; u32 everything; u32 ourselves; u64 token; };
 BPF_ARRAY(settings, struct settings, 1);
 BPF_HASH(tree, u32, u32, 16384);                            /* tgid -> FOLLOW | INHERIT */
 BPF_HASH(netns_set, u32, u32, 1024);                        /* namespace inode */
