@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracer.events import NUMBER
-from tracer.kinds import KINDS, Lane
+from tracer.kinds import KINDS, Lane, Side
+from tracer.states import State
 from tracer.timeline import Timeline
 from tracer.world import World
 
@@ -28,7 +29,8 @@ COPIES: Final = 512
 """Copies kept at most; past that every second one goes and the spacing doubles."""
 
 _ALWAYS: Final = np.array([NUMBER[kind.name] for kind in KINDS if kind.lane == Lane.TRACE or "actor" in kind.name])
-_CALLS: Final = np.array([NUMBER["syscall:enter"], NUMBER["syscall:exit"]])
+_CALLS: Final = frozenset({NUMBER["syscall:enter"], NUMBER["syscall:exit"]})
+_ACTORS: Final = {"client": Side.CLIENT, "server": Side.SERVER}
 
 
 class Relevant:
@@ -36,50 +38,72 @@ class Relevant:
 
     def __init__(self, timeline: Timeline, conn: int) -> None:
         self._timeline, self._conn = timeline, conn
-        self._pids: set[int] = set()
+        self.pids: dict[int, Side] = {}
+        """The processes that work on the connection or on its listener, and which end is theirs."""
         self._listeners: set[int] = set()
-        self._done = 0
+        self._sockets: set[int] = set()
+        """Its own sockets: what was done with them before they were connected belongs to it too."""
+        self._done = self._met = 0
         self._orders: NDArray[np.int64] = np.zeros(0, np.int64)
 
     def orders(self) -> NDArray[np.int64]:
         """All of them up to now, ascending. Looked for again from the start when another process joins in."""
         count = len(self._timeline)
-        if self._meet():
+        if self._meet(count):
             self._done, self._orders = 0, np.zeros(0, np.int64)
         if self._done < count:
             parts, at = [self._orders], self._done
             for heads in self._timeline.heads(self._done, count):
                 mine = heads["conn"] == self._conn
                 free = heads["conn"] == 0
-                if self._pids:
-                    mine |= free & np.isin(heads["pid"], list(self._pids)) & (heads["sock"] == 0)
-                if self._listeners:
-                    mine |= free & np.isin(heads["sock"], list(self._listeners))
+                if self.pids:
+                    theirs = np.isin(heads["pid"], list(self.pids))
+                    mine |= free & theirs & (heads["sock"] == 0)
+                if self._listeners or self._sockets:
+                    mine |= free & np.isin(heads["sock"], [*self._listeners, *self._sockets])
                 mine |= np.isin(heads["kind"], _ALWAYS)
                 parts.append(np.flatnonzero(mine) + at)
                 at += len(heads)
             self._orders, self._done = np.concatenate(parts), count
         return self._orders
 
-    def _meet(self) -> bool:
+    def _meet(self, count: int) -> bool:
         """Find the processes and listeners of the connection; True when there are new ones."""
-        before = len(self._pids) + len(self._listeners)
-        ports: set[int] = set()
-        for order in self._timeline.indices("conn", self._conn).tolist():
-            if order < self._done:
-                continue
+        before = len(self.pids) + len(self._listeners) + len(self._sockets)
+        listening: set[int] = set()
+        for order in self._new(self._timeline.indices("conn", self._conn)):
             event = self._timeline[order]
-            if event.number in _CALLS:
-                self._pids.add(event.pid)
-            if event.name == "request:born":
-                ports.add(event["listener"])
-        if ports:
-            for name in ("accept:queued", "accept:taken", "socket:state"):
-                for order in self._timeline.indices("kind", NUMBER[name]).tolist():
-                    event = self._timeline[order]
-                    if event.conn == 0 and event.addr in ports:
-                        self._listeners.add(event.sock)
-        return len(self._pids) + len(self._listeners) > before
+            if event.sock:
+                self._sockets.add(event.sock)
+            if event.number in _CALLS and event.ctx == 0 and event.side:
+                self.pids.setdefault(event.pid, event.side)
+            elif event.name == "request:born":
+                listening.add(event["listener"])
+        for order in self._new(self._timeline.indices("kind", NUMBER["actor:step"])):
+            event = self._timeline[order]
+            if event["actor"] in _ACTORS:  # what a scenario calls its actors says which end they play
+                self.pids.setdefault(event.pid, _ACTORS[event["actor"]])
+        if listening:
+            self._meet_listeners(listening)
+        self._met = count
+        return len(self.pids) + len(self._listeners) + len(self._sockets) > before
+
+    def _new(self, orders: NDArray[np.int64]) -> list[int]:
+        return [int(order) for order in orders[np.searchsorted(orders, self._met) :]]
+
+    def _meet_listeners(self, addresses: set[int]) -> None:
+        """Sockets that listened at those kernel addresses, and the processes that own them."""
+        found = set()
+        for order in self._timeline.indices("kind", NUMBER["socket:state"]).tolist():
+            event = self._timeline[order]
+            if event.conn == 0 and event.addr in addresses and event["new"] == State.LISTEN:
+                found.add(event.sock)
+        for sock in found - self._listeners:
+            for order in self._timeline.indices("sock", sock).tolist():
+                event = self._timeline[order]
+                if event.number in _CALLS:
+                    self.pids.setdefault(event.pid, Side.SERVER)
+        self._listeners |= found
 
 
 class History:

@@ -1,0 +1,1 @@
+"""The ladder: one connection's events as rows between client and server."""

@@ -1,0 +1,146 @@
+"""A row of the ladder as text of an exact width.
+
+Lanes, from left to right: time, client program, client socket, wire, server kernel, server program. The wire takes
+what the others leave. Solid arrows carry data, SYN or FIN, dashed ones a bare ACK, double ones a retransmission, a
+cross ends what was lost or reset. Shapes alone tell all of that; colour only repeats it.
+
+The result is a list of (text, role) pieces; what a role looks like is the widget's affair.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from rich.cells import cell_len, set_cell_size
+
+from tracer.states import STATES, State
+from tracer.words import duration
+from tui.ladder.rows import Arrow, End, Row
+
+Piece = tuple[str, str]
+"""Text and its role: time, app, wire, dim, title, gap, lost, or a state's group."""
+
+WIDE: Final = 110
+"""Columns from which states are written out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lanes:
+    """Widths of the lanes, in columns."""
+
+    time: int
+    app: int
+    socket: int
+    wire: int
+    kernel: int
+    server: int
+
+    @property
+    def total(self) -> int:
+        """All lanes, and the columns between them."""
+        return 1 + self.time + 1 + self.app + 1 + self.socket + self.wire + 1 + self.kernel + self.server
+
+
+def lanes(width: int) -> Lanes:
+    """The widths for a ladder of so many columns."""
+    if width >= WIDE:
+        spare = min((width - WIDE) // 4, 8)
+        fixed = Lanes(10, 18 + spare, 16 + spare // 2, 0, 24, 17 + spare)
+    elif width >= 72:
+        fixed = Lanes(8, 15, 3, 0, 12, 15)
+    else:
+        fixed = Lanes(8, max(6, width // 7), 3, 0, 3, max(6, width // 7))
+    rest = max(width - fixed.total, 8)
+    return Lanes(fixed.time, fixed.app, fixed.socket, rest, fixed.kernel, fixed.server)
+
+
+def header(width: int) -> str:
+    """The names of the lanes."""
+    lane = lanes(width)
+    wide = width >= WIDE
+    names = (
+        (" time ms", lane.time + 2), ("client program" if wide else "client", lane.app + 1),
+        ("client socket" if wide else "", lane.socket), ("wire".center(lane.wire), lane.wire + 1),
+        ("server kernel" if wide else "kernel", lane.kernel), ("server program" if wide else "server", lane.server),
+    )  # fmt: skip
+    return fit("".join(fit(text, size) for text, size in names), width)
+
+
+def fit(text: str, width: int) -> str:
+    """``text`` in exactly ``width`` cells: padded, or cut with an ellipsis."""
+    if cell_len(text) <= width:
+        return set_cell_size(text, width)
+    return set_cell_size(text, max(width - 1, 0)) + "…" if width > 0 else ""
+
+
+def best(words: tuple[str, ...], width: int) -> str:
+    """The longest of ``words`` that fits, else the first."""
+    return next((text for text in reversed(words) if cell_len(text) <= width), words[0] if words else "")
+
+
+def row(line: Row, width: int, start: int, *, lit: bool = False) -> list[Piece]:
+    """The row in ``width`` columns. ``start``: ns that count as zero; ``lit``: the cursor is on it."""
+    lane = lanes(width)
+    marker = "▸" if lit else " "
+    if line.gap:
+        text = f" {duration(line.gap)}, nothing happened "
+        return [(fit(text.center(width, "┄"), width), "gap")]
+    when = (line.time - start) / 1e6
+    moment = f"{when:>{lane.time}.3f}" if when < 1e5 else f"{when / 1000:>{lane.time - 1}.1f}s"
+    pieces: list[Piece] = [(marker, "marker"), (fit(moment, lane.time) + " ", "time")]
+    if line.title:
+        pieces.append((fit(line.title, width - lane.time - 2), "lost" if "lost" in line.title else "title"))
+        return pieces
+    pieces.append((fit(best(line.client.app, lane.app), lane.app) + " ", "app"))
+    pieces += _end(line.client, lane.socket)
+    pieces.append((_wire(line.arrow, lane.wire), "dim" if line.arrow is None or line.arrow.dashed else "wire"))
+    pieces.append((" ", "app"))
+    pieces += _end(line.server, lane.kernel)
+    pieces.append((fit(best(line.server.app, lane.server), lane.server), "app"))
+    return pieces
+
+
+def _end(end: End, width: int) -> list[Piece]:
+    info = STATES[end.state]
+    if end.state == State.UNKNOWN:
+        return [(fit("", width), "app")]
+    code = info.code + (end.mark or " ")
+    role = info.group if end.moved else f"{info.group}-on"
+    rest = width - len(code)
+    if rest <= 0:
+        return [(fit(code, width), role)]
+    text = end.queue
+    if end.moved and width >= 14:
+        name = info.label + (f" {end.left // 1_000_000_000} s" if end.left else "")
+        text = f"{name} {end.queue}".strip() if cell_len(f"{name} {end.queue}") < rest or not end.queue else end.queue
+    elif end.left and not text:
+        text = f"{end.left // 1_000_000_000} s"
+    return [(code, role), (fit(text, rest), "app")]
+
+
+def _wire(arrow: Arrow | None, width: int) -> str:
+    if arrow is None:
+        return set_cell_size(" " * (width // 2) + "│", width)
+    line = "═" if arrow.again else "╌" if arrow.dashed else "─"
+    half = not (arrow.left and arrow.arrived)
+    room = (width * 2 // 3 if half else width) - 6
+    label = best(arrow.label, room)[: max(room, 0)]
+    if arrow.again and len(label) + 4 <= room:
+        label += " rtx"
+    head = "✗" if arrow.reset else "▶" if arrow.to_right else "◀"
+    if not half:
+        body = f" {label} ".center(width - 1, line) if label else line * (width - 1)
+        return body + head if arrow.to_right else head + body
+    # Half an arrow: the part that was seen. A departure ends in the middle, an arrival begins there.
+    size = width * 2 // 3
+    seen = f" {label} ".center(size - 1, line)
+    end = head if arrow.left is False else "…"
+    part = seen + end if arrow.to_right else end + seen
+    at_left = arrow.left == arrow.to_right
+    return set_cell_size(part, width) if at_left else " " * (width - cell_len(part)) + part
+
+
+def plain(line: Row, width: int, start: int) -> str:
+    """The row as bare text, for tests and for copying."""
+    return "".join(text for text, _ in row(line, width, start)).rstrip()

@@ -1,0 +1,108 @@
+"""Which rows there are: those of one connection's events up to the playhead, and never beyond it.
+
+What is not to be seen yet is not even folded. When the playhead goes back, the fold returns to a place it has kept and
+goes on from there. A connection of very many events is not merged: there each event is a row, made when it is drawn,
+so that a million events scroll as smoothly as a hundred.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracer.history import Relevant
+from tracer.timeline import Timeline
+from tracer.words import message
+from tui.ladder.rows import Row, Rows, Saved
+
+MERGED: Final = 20_000
+"""Events of a connection up to which they are merged into rows (a fold of some 20 µs an event)."""
+SPACING: Final = 128
+"""Events from one kept place to the next."""
+
+
+class Model:
+    """Rows of a connection up to a limit: merged, or one an event where there are very many."""
+
+    def __init__(self, timeline: Timeline, connection: int) -> None:
+        self.connection = connection
+        self.start = 0
+        """ns that count as zero."""
+        self._timeline = timeline
+        self._relevant = Relevant(timeline, connection)
+        self._orders: NDArray[np.int64] = np.zeros(0, np.int64)
+        self._single = False
+        self._restart()
+
+    def _restart(self) -> None:
+        self._rows = Rows(self._relevant.pids)
+        self._done = 0
+        self._kept: list[tuple[int, Saved]] = []
+
+    def __len__(self) -> int:
+        return self._done if self._single else len(self._rows.rows)
+
+    def __getitem__(self, at: int) -> Row:
+        if not self._single:
+            return self._rows.rows[at]
+        # One event by itself: of the lanes that it leaves alone nothing is said.
+        rows = Rows(self._relevant.pids)
+        event = self._timeline[int(self._orders[at])]
+        rows.add(event)
+        if not rows.rows:
+            rows.title(event, message(event))
+        return rows.rows[-1]
+
+    def main(self, at: int) -> int:
+        """Order of the event that row ``at`` is about; -1 for a gap."""
+        return int(self._orders[at]) if self._single else self._rows.rows[at].main
+
+    def row_of(self, order: int) -> int:
+        """The row that holds the event, or the last one that begins before it; -1 when there are no rows."""
+        if self._single:
+            return int(np.searchsorted(self._orders[: self._done], order, side="right")) - 1
+        rows = self._rows.rows
+        low, high = -1, len(rows)
+        while high - low > 1:
+            middle = (low + high) // 2
+            first = middle
+            while first > low and not rows[first].orders:
+                first -= 1  # a gap holds no event: it goes with the row before
+            if first == low or rows[first].orders[0] <= order:
+                low = middle
+            else:
+                high = first
+        while low > 0 and not rows[low].orders:
+            low -= 1
+        return low
+
+    def reveal(self, limit: int) -> None:
+        """Have rows for the events below order ``limit`` and no others."""
+        orders = self._relevant.orders()
+        if len(orders) < len(self._orders) or not np.array_equal(orders[: self._done], self._orders[: self._done]):
+            self._restart()  # another process has joined in, with events of its own
+        self._orders = orders
+        if len(orders):
+            self.start = self._timeline[int(orders[0])].time
+        if not self._single and len(orders) > MERGED:
+            self._single = True
+        wanted = int(np.searchsorted(orders, limit))
+        if not self._single:
+            if wanted < self._done:
+                self._go_back(wanted)
+            for place in range(self._done, wanted):
+                if place % SPACING == 0:
+                    self._kept.append((place, self._rows.save()))
+                self._rows.add(self._timeline[int(orders[place])])
+        self._done = wanted
+
+    def _go_back(self, wanted: int) -> None:
+        while self._kept and self._kept[-1][0] > wanted:
+            self._kept.pop()
+        if self._kept:
+            self._done, saved = self._kept.pop()  # it is kept again on the way forward
+            self._rows.restore(saved)
+        else:
+            self._restart()

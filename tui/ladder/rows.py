@@ -1,0 +1,427 @@
+"""Rows of the ladder: which events belong to one moment, and what each lane shows of them.
+
+A segment does not travel alone: a call causes a state, the state sends a segment, the segment arrives, moves the other
+side's state, fills a queue, wakes a thread. Drawn one event a row that takes ten rows and hides what belongs together,
+so events are merged into rows along exactly that path. A row has a *direction* (the side that begins) and its events
+pass through *stages* in order:
+
+    0 call of the beginning side   1 its state   2 segment sent   3 segment received
+    4 state and queues of the other side   5 readiness and wake-up there   6 return of the call, queues after it
+
+An event joins the row while stages only rise and its place in the row is free; otherwise it begins a new row. Nothing
+is moved past anything: rows follow each other in the order of events. Every event is in exactly one row, those that
+say nothing new (a queue unchanged, a thread that merely runs on) without words of their own.
+
+The fold keeps what the lanes said last (both states), so a row is complete in itself and any row can be drawn alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from tracer.events import PACKETS
+from tracer.kinds import EVIDENCE_MARK, Evidence, Side
+from tracer.segments import ACK, FIN, RST, SYN
+from tracer.states import State
+from tracer.timeline import Event
+from tracer.words import LIBC, call, clean, ready, unacked, unread
+from tracer.words import flags as flag_names
+
+GAP: Final = 200_000_000
+"""ns without any event after which a row is put in that names the gap: people see a fifth of a second."""
+
+_PLAIN: Final = frozenset({"shutdown", "close", "bind", "listen", "epoll_ctl"})
+"""Calls of which nobody expects more than 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrow:
+    """A segment as a row draws it."""
+
+    to_right: bool
+    """From client to server."""
+    label: tuple[str, ...]
+    """The same in words, shortest first: whatever fits is drawn."""
+    dashed: bool = False
+    """Pure ACK."""
+    again: bool = False
+    """A retransmission."""
+    reset: bool = False
+    left: bool = True
+    """It was seen to leave."""
+    arrived: bool = False
+    """It was seen to arrive; False while under way, or lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """What one side's lanes show in a row."""
+
+    app: tuple[str, ...] = ()
+    """What the program does, in words, shortest first: whatever fits is drawn."""
+    state: State = State.UNKNOWN
+    mark: str = ""
+    """? inferred, ~ sampled."""
+    moved: bool = False
+    """The state changed in this row."""
+    queue: str = ""
+    left: int = 0
+    """ns of TIME_WAIT left when the row was made; 0 none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the ladder."""
+
+    time: int
+    """ns, of its first event."""
+    orders: tuple[int, ...]
+    """Of all events in it, ascending."""
+    main: int
+    """Order of the event that the row is about."""
+    client: End
+    server: End
+    arrow: Arrow | None = None
+    stage: int = 0
+    from_client: bool = True
+    title: str = ""
+    """A line across all lanes instead of the lanes: a step of the script, losses."""
+    gap: int = 0
+    """ns of silence that this row stands for; it then holds no event."""
+
+
+@dataclass
+class Memory:
+    """What the lanes said last, to be shown on and to be compared with."""
+
+    client: End = End()
+    server: End = End()
+    queues: dict[Side, str] = field(default_factory=dict)
+    base: dict[Side, int] = field(default_factory=dict)
+    """Sequence number that counts as 0, per side: that of its SYN."""
+    seen: dict[Side, int] = field(default_factory=dict)
+    """Highest sequence number sent per side, one past the last byte."""
+    segments: dict[tuple[object, ...], int] = field(default_factory=dict)
+    """Rows of segments that have left and not arrived."""
+    calls: dict[int, tuple[int, str]] = field(default_factory=dict)
+    """Per thread the row of the call it is in, and its name."""
+    last: int = 0
+    """ns, of the last event."""
+    waiting: set[Side] = field(default_factory=set)
+
+    def copy(self) -> Memory:
+        """One that can go another way."""
+        return replace(
+            self, queues=dict(self.queues), base=dict(self.base), seen=dict(self.seen), segments=dict(self.segments),
+            calls=dict(self.calls), waiting=set(self.waiting),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A place in the fold to come back to."""
+
+    count: int
+    last: Row | None
+    pending: tuple[int, ...]
+    memory: Memory
+
+
+def other(side: Side) -> Side:
+    """The end across."""
+    return Side.SERVER if side == Side.CLIENT else Side.CLIENT
+
+
+class Rows:
+    """The rows of one connection, built event by event; feed events in order."""
+
+    def __init__(self, pids: Mapping[int, Side]) -> None:
+        """``pids``: which end each process works for; others' calls and threads are not drawn."""
+        self.rows: list[Row] = []
+        self.memory = Memory()
+        self._pids = pids
+        self._pending: tuple[int, ...] = ()
+        """Events without words that came when there was no row to put them in."""
+
+    def add(self, event: Event) -> None:
+        """Merge the event into the last row, or begin another."""
+        memory = self.memory
+        if memory.last and event.time - memory.last >= GAP:
+            calm = self._calm(Side.CLIENT), self._calm(Side.SERVER)
+            self._push(Row(memory.last, (), -1, *calm, gap=event.time - memory.last))
+        memory.last = max(memory.last, event.time)
+        if event.name == "actor:step":
+            self.title(event, f"{event['step']}. {clean(event['actor'])}: {clean(event['text'])}")
+        elif event.name == "trace:lost":
+            self.title(event, f"{event['lost']} events were lost here")
+        elif event.name == "trace:note":
+            self.title(event, clean(event["text"]))
+        elif event.number in PACKETS:
+            self._packet(event)
+        elif event.name in ("socket:state", "request:born") or event.name.startswith("timewait"):
+            self._state(event)
+        else:
+            self._rest(event)
+
+    def save(self) -> Saved:
+        """What is needed to come back here: only the last row is ever changed by later events."""
+        last = self.rows[-1] if self.rows else None
+        return Saved(len(self.rows), last, self._pending, self.memory.copy())
+
+    def restore(self, saved: Saved) -> None:
+        """Come back to where ``saved`` was made."""
+        del self.rows[saved.count :]
+        if saved.last is not None:
+            self.rows[-1] = saved.last
+        self._pending, self.memory = saved.pending, saved.memory.copy()
+
+    # Placing
+
+    def _push(self, row: Row) -> None:
+        if self._pending and not row.gap:
+            row = replace(row, orders=(*self._pending, *row.orders))
+            self._pending = ()
+        self.rows.append(row)
+
+    def _calm(self, side: Side) -> End:
+        """That side's lanes when nothing happens there: its state goes on."""
+        known = self.memory.client if side == Side.CLIENT else self.memory.server
+        return End(state=known.state, mark=known.mark)
+
+    def _place(self, event: Event, stage_if_first: int, *, side: Side, begins: bool = False, main: bool = False) -> Row:
+        """The row for an event of ``side``: the last one if its stages allow, else a new one; with the event in it."""
+        row = self.rows[-1] if self.rows else None
+        stage = stage_if_first
+        if row is not None and not row.title and not row.gap:
+            mine = (side == Side.CLIENT) == row.from_client
+            stage = stage_if_first if mine else {1: 4, 0: 7}.get(stage_if_first, stage_if_first)
+            if mine and stage == 1 and row.stage == 2:
+                stage = 2  # tcp_time_wait() comes after the ACK has left, and belongs to it
+            if not begins and stage >= row.stage:
+                about = event.order if main else row.main
+                row = self.rows[-1] = replace(row, orders=(*row.orders, event.order), stage=stage, main=about)
+                return row
+        row = Row(
+            event.time, (event.order,), event.order, self._calm(Side.CLIENT), self._calm(Side.SERVER),
+            stage=stage_if_first, from_client=side != Side.SERVER,
+        )  # fmt: skip
+        self._push(row)
+        return row
+
+    def _show(self, side: Side, **changes: object) -> None:
+        """Change what a side's lanes show in the last row, and remember its state."""
+        row = self.rows[-1]
+        end = replace(row.client if side == Side.CLIENT else row.server, **changes)  # type: ignore[arg-type]
+        if side == Side.CLIENT:
+            self.rows[-1], self.memory.client = replace(row, client=end), end
+        else:
+            self.rows[-1], self.memory.server = replace(row, server=end), end
+
+    def _end(self, side: Side) -> End:
+        return self.rows[-1].client if side == Side.CLIENT else self.rows[-1].server
+
+    def _quietly(self, event: Event) -> None:
+        """Into the last row without a word."""
+        if self.rows and not self.rows[-1].gap:
+            self.rows[-1] = replace(self.rows[-1], orders=(*self.rows[-1].orders, event.order))
+        else:
+            self._pending = (*self._pending, event.order)
+
+    def _open(self) -> bool:
+        """The last row has lanes to write into."""
+        return bool(self.rows) and not self.rows[-1].title and not self.rows[-1].gap
+
+    def title(self, event: Event, text: str) -> None:
+        """A row across all lanes."""
+        calm = self._calm(Side.CLIENT), self._calm(Side.SERVER)
+        self._push(Row(event.time, (event.order,), event.order, *calm, title=text))
+
+    # Segments
+
+    def _packet(self, event: Event) -> None:
+        key = (event.side, event["seq"], event["ack"], event["flags"], event["length"])
+        if event.name == "packet:received" and key in self.memory.segments:
+            at = self.memory.segments.pop(key)
+            row = self.rows[at]
+            if at == len(self.rows) - 1 and row.arrow is not None:
+                arrow = replace(row.arrow, arrived=True)
+                self.rows[at] = replace(row, arrow=arrow, orders=(*row.orders, event.order), stage=3)
+                return
+            # Others came between: the arrival is a row of its own, and the departure stays open-ended.
+            self._begin_arrow(event, self._arrow(event, again=False, left=False, arrived=True), stage=3)
+            return
+        again = self._again(event)
+        if event.name == "packet:sent":
+            self._begin_arrow(event, self._arrow(event, again=again, left=True, arrived=False), stage=2)
+            self.memory.segments[key] = len(self.rows) - 1
+        else:
+            self._begin_arrow(event, self._arrow(event, again=again, left=True, arrived=True), stage=3)
+
+    def _begin_arrow(self, event: Event, arrow: Arrow, stage: int) -> None:
+        row = self.rows[-1] if self.rows else None
+        free = row is not None and row.arrow is None and row.stage < 2 and row.from_client == arrow.to_right
+        self._place(event, stage, side=event.side, begins=not free, main=True)
+        self.rows[-1] = replace(self.rows[-1], arrow=arrow)
+
+    def _again(self, event: Event) -> bool:
+        """Sent before: it begins below the highest number sent, and carries something (a FIN or SYN counts)."""
+        size = event["length"] + bool(event["flags"] & SYN) + bool(event["flags"] & FIN)
+        end, most = event["seq"] + size, self.memory.seen.get(event.side)
+        if not size or (event["flags"] & SYN and most is None):
+            self.memory.seen.setdefault(event.side, end)
+            return False
+        below = most is not None and ((end - most) & 0xFFFF_FFFF >= 1 << 31 or end == most)
+        if not below:
+            self.memory.seen[event.side] = end & 0xFFFF_FFFF
+        return bool(below)
+
+    def _relative(self, side: Side, number: int) -> int:
+        """Counted from the side's SYN, as Wireshark does; where that was not seen, from one below the first number."""
+        base = self.memory.base.setdefault(side, (number - 1) & 0xFFFF_FFFF)
+        return (number - base) & 0xFFFF_FFFF
+
+    def _arrow(self, event: Event, *, again: bool, left: bool, arrived: bool) -> Arrow:
+        bits, length = event["flags"], event["length"]
+        if bits & SYN:
+            self.memory.base[event.side] = event["seq"]
+        names = flag_names(bits)
+        bare = flag_names(bits & ~ACK) if bits & ~ACK else "ACK"
+        seq, ack = self._relative(event.side, event["seq"]), self._relative(other(event.side), event["ack"])
+        numbers = f"{seq}:{seq + length}" if length else f"{seq}"
+        pure = bits & (SYN | FIN | RST) == 0 and length == 0
+        acks = f" ack={ack}" if bits & ACK else ""
+        label: tuple[str, ...] = (bare, f"{bare} {numbers}", f"{names} {numbers}", f"{names} seq={numbers}{acks}")
+        if pure:
+            label = ("ACK", f"ACK {ack}", f"ACK ack={ack}", f"ACK ack={ack} win={event['window']}")
+        right = event.side != Side.SERVER
+        return Arrow(right, label, dashed=pure, again=again, reset=bool(bits & RST), left=left, arrived=arrived)
+
+    # States and queues
+
+    def _state(self, event: Event) -> None:
+        side, mark = event.side, EVIDENCE_MARK[event.evidence]
+        name = event.name
+        if name == "request:born":
+            new = State.NEW_SYN_RECV
+        elif name == "socket:state":
+            new = State(event["new"]) if event["new"] in State._value2member_map_ else State.UNKNOWN
+        elif name in ("timewait:expired", "timewait:cancelled"):
+            new = State.CLOSE
+        else:
+            new = State(event["substate"])
+        if side == Side.NONE:
+            self._listener(event, new)
+            return
+        if side in self.memory.waiting and name == "socket:state":
+            self._quietly(event)  # the full socket is freed, the TIME_WAIT object stays
+            return
+        if event.evidence in (Evidence.SAMPLED, Evidence.INFERRED) and new == self._calm(side).state:
+            self._quietly(event)
+            return
+        self._place(event, 1, side=side, main=self._no_arrow())
+        shown: dict[str, object] = {"state": new, "mark": mark, "moved": True}
+        if name == "request:born":
+            shown["queue"] = f"synq {event['qlen']}/{event['max_ack_backlog']}"
+        if name.startswith("timewait"):
+            self.memory.waiting.add(side)
+            shown["left"] = event["left"]
+            if new == State.CLOSE:
+                self.memory.waiting.discard(side)
+        self._show(side, **shown)
+
+    def _no_arrow(self) -> bool:
+        return not self.rows or self.rows[-1].arrow is None
+
+    def _listener(self, event: Event, new: State) -> None:
+        self._place(event, 1, side=Side.SERVER, main=self._no_arrow())
+        if self._calm(Side.SERVER).state in (State.UNKNOWN, State.LISTEN, State.CLOSE):
+            self._show(Side.SERVER, state=new, mark="", moved=True)
+
+    # Calls, threads, epoll, buffers
+
+    def _rest(self, event: Event) -> None:
+        kind = event.name
+        who = self._pids.get(event.pid, Side.NONE)
+        if kind == "syscall:enter" and who:
+            self._enter(event, who)
+        elif kind == "syscall:exit" and who:
+            self._exit(event, who)
+        elif kind == "epoll:wait" and who:
+            text = ready(event) if event["n"] > 0 else f"epoll_wait() = {event['n']}"
+            self._app(event, who, (text.replace("EPOLL", ""), text))
+        elif kind == "epoll:ready" and event.ctx and self.rows:
+            self._quietly(event)
+        elif kind == "thread:blocked" and who and event["was"] and event.tid in self.memory.calls:
+            self._sleeps(event, who)
+        elif kind == "thread:woken" and who and event.ctx and self.rows:
+            side_end = self._end(who)
+            self._quietly(event)
+            if not side_end.app and self._open():
+                self._show(who, app=("wakes", "wakes up"))
+        elif kind == "process:exit" and who and event.tid == event.pid:
+            self._app(event, who, ("exits", "the process ends"))
+        elif kind in ("accept:queued", "accept:taken"):
+            self._place(event, 4 if kind == "accept:queued" else 7, side=Side.CLIENT)
+            self._show(Side.SERVER, queue=f"accq {event['ack_backlog']}/{event['max_ack_backlog']}")
+        elif kind == "request:gone":
+            self._quietly(event)
+        elif kind in ("socket:readable", "socket:queues") and event.side:
+            self._buffers(event)
+        else:
+            self._quietly(event)
+
+    def _app(self, event: Event, side: Side, words: tuple[str, ...]) -> None:
+        free = self._open() and not self._end(side).app
+        self._place(event, 0, side=side, begins=not free)
+        self._show(side, app=words)
+
+    def _enter(self, event: Event, side: Side) -> None:
+        name, text = LIBC.get(event.call, event.call), call(event)
+        short = f"{name}()"
+        if name == "shutdown":
+            short = text = text.replace("SHUT_", "")
+        elif name == "epoll_ctl" and any(event["args"]):
+            text = f"epoll_ctl({'-' if event['args'][1] == 2 else '+'}fd {event['args'][2]})"
+        self._place(event, 0, side=side, begins=True)
+        self._show(side, app=(short, text))
+        self.memory.calls[event.tid] = (len(self.rows) - 1, name)
+
+    def _exit(self, event: Event, side: Side) -> None:
+        at, name = self.memory.calls.pop(event.tid, (-1, LIBC.get(event.call, event.call)))
+        value = call(event).rpartition(" = ")[2]
+        if event.call in ("epoll_wait", "epoll_pwait", "epoll_pwait2"):
+            self._quietly(event)  # epoll:wait says what it returned
+        elif at == len(self.rows) - 1 >= 0:
+            row = self.rows[at]
+            self.rows[at] = replace(row, orders=(*row.orders, event.order), stage=7)
+            if value != "0" or event.call not in _PLAIN:
+                self._show(side, app=tuple(f"{text} = {value}" for text in self._end(side).app))
+        else:
+            if self._open() and not self._end(side).app and self.rows[-1].stage >= 3:
+                self._quietly(event)  # the segment in this row is what it waited for
+            else:
+                self._place(event, 0, side=side, begins=True)
+            self._show(side, app=(f"{name}() = {value}", f"{name}({event.fd}) = {value}"))
+
+    def _sleeps(self, event: Event, side: Side) -> None:
+        at, _ = self.memory.calls[event.tid]
+        self._quietly(event)
+        words = self._end(side).app
+        if at == len(self.rows) - 1 and words and not words[0].endswith("zZ"):
+            self._show(side, app=(f"{words[0]} zZ", *(f"{text}, asleep" for text in words)))
+
+    def _buffers(self, event: Event) -> None:
+        side = event.side
+        received, sent = unread(event), unacked(event)
+        text = " ".join([*([f"rxq {received}B"] if received else []), *([f"txq {sent}B"] if sent else [])])
+        before = self.memory.queues.get(side, "")
+        if text == before or event["state"] == State.LISTEN:
+            self._quietly(event)
+            return
+        self.memory.queues[side] = text
+        self._quietly(event)
+        if self._open() and not self._end(side).queue:
+            emptied = "rxq 0B" if "rxq" in before else "txq 0B"
+            self._show(side, queue=text or emptied)

@@ -1,0 +1,135 @@
+"""The ladder on screen: rows drawn by the line, and only those that are in sight.
+
+A key of a row's strip is the row itself: rows are frozen, so a strip is drawn anew exactly when its row has become
+another one. The widget holds no truth: `show` says which connection, how far and where the cursor is.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import ClassVar, Final
+
+from rich.segment import Segment
+from rich.style import Style
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from tracer.timeline import Timeline
+from tui.ladder import draw
+from tui.ladder.model import Model
+from tui.ladder.rows import Row
+
+STRIPS: Final = 1024
+"""Drawn lines that are kept."""
+
+
+class Ladder(ScrollView, can_focus=True):
+    """Rows of one connection up to a limit, with a cursor."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"ladder--cursor", "ladder--header", "ladder--title", "ladder--dim"}
+    DEFAULT_CSS = """
+    Ladder > .ladder--cursor { background: $cursor-row; }
+    Ladder > .ladder--header { color: $foreground 60%; }
+    Ladder > .ladder--title { color: $primary; text-style: italic; }
+    Ladder > .ladder--dim { color: $foreground 55%; }
+    """
+
+    class Moved(Message):
+        """The cursor is on the event of this order now."""
+
+        def __init__(self, order: int) -> None:
+            super().__init__()
+            self.order = order
+
+    def __init__(self, timeline: Timeline) -> None:
+        super().__init__()
+        self._timeline = timeline
+        self._model = Model(timeline, 0)
+        self._cursor = -1
+        self._strips: OrderedDict[tuple[object, ...], Strip] = OrderedDict()
+        self._styles: dict[str, Style] = {}
+
+    def show(self, connection: int, limit: int, cursor: int) -> None:
+        """Draw ``connection``'s events below order ``limit``, the cursor on the row of event ``cursor``."""
+        if connection != self._model.connection:
+            self._model = Model(self._timeline, connection)
+            self._strips.clear()
+        self._model.reveal(limit)
+        before, self._cursor = self._cursor, self._model.row_of(cursor) if cursor >= 0 else -1
+        self.virtual_size = Size(self.size.width, len(self._model) + 1)
+        if self._cursor >= 0 and self._cursor != before:
+            self.scroll_to_region(Region(0, self._cursor, 1, 2), animate=False, force=True)
+        self.refresh()
+
+    def move(self, by: int) -> None:
+        """Move the cursor by rows; over gaps, which are nobody's event."""
+        count = len(self._model)
+        at = max(0, min(self._cursor + by, count - 1))
+        way = 1 if by > 0 else -1
+        while 0 <= at < count and self._model.main(at) < 0:
+            at += way
+        if 0 <= at < count:
+            self.post_message(self.Moved(self._model.main(at)))
+
+    @property
+    def page(self) -> int:
+        """Rows to a screenful."""
+        return max(self.size.height - 2, 1)
+
+    def notify_style_update(self) -> None:
+        """The theme has changed."""
+        super().notify_style_update()
+        self._styles.clear()
+        self._strips.clear()
+
+    def render_line(self, y: int) -> Strip:
+        """Line ``y`` of the widget: the lanes' names, then the rows in sight."""
+        width = self.size.width
+        base = self.rich_style
+        if y == 0:
+            style = base + self.get_component_rich_style("ladder--header")
+            return Strip([Segment(draw.header(width), style)], width)
+        at = y - 1 + self.scroll_offset.y
+        if at >= len(self._model):
+            return Strip.blank(width, base)
+        lit = at == self._cursor
+        row = self._model[at]
+        key = (at, row, width, lit)
+        strip = self._strips.get(key)
+        if strip is None:
+            strip = self._strips[key] = self._draw(row, width, lit, base)
+            if len(self._strips) > STRIPS:
+                self._strips.popitem(last=False)
+        return strip
+
+    def _draw(self, row: Row, width: int, lit: bool, base: Style) -> Strip:
+        under = base + self.get_component_rich_style("ladder--cursor", partial=True) if lit else base
+        pieces = draw.row(row, width, self._model.start, lit=lit)
+        return Strip([Segment(text, under + self._style(role)) for text, role in pieces], width)
+
+    def _style(self, role: str) -> Style:
+        known = self._styles.get(role)
+        if known is None:
+            known = self._styles[role] = self._make(role)
+        return known
+
+    def _make(self, role: str) -> Style:
+        if role in ("dim", "gap", "time"):
+            return self.get_component_rich_style("ladder--dim", partial=True)
+        if role == "title":
+            return self.get_component_rich_style("ladder--title", partial=True)
+        if role == "lost":
+            return Style(reverse=True, bold=True)
+        group = role.removesuffix("-on")
+        colour = self.app.theme_variables.get(f"state-{group}")
+        if colour is None:
+            return Style()
+        return Style(color=colour, bold=not role.endswith("-on"))
+
+    async def on_click(self, event: object) -> None:
+        """The cursor to the row that was clicked."""
+        at = getattr(event, "y", 0) - 1 + self.scroll_offset.y
+        if 0 <= at < len(self._model) and self._model.main(at) >= 0:
+            self.post_message(self.Moved(self._model.main(at)))
