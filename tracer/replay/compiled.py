@@ -29,7 +29,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from tracer.replay import flight, hashing, lifetimes, rules
+from tracer.replay import flight, hashing, history, lifetimes, rules
 from tracer.replay.analysis import ANALYSIS
 from tracer.replay.lifetimes import Tables
 from tracer.replay.rows import Book, Direction, Flow, Unacked, layout
@@ -46,6 +46,7 @@ _TEMPORARY: Final = "synfin-numba-"
 _FUNCTIONS: Final[tuple[tuple[types.ModuleType, tuple[str, ...]], ...]] = (
     (flight, ("remember", "acknowledge", "bytes_in_flight", "timer_started", "forget")),
     (rules, ("before", "handshake", "judge_repeated_ack", "judge_repeated_bytes", "count", "segment")),
+    (history, ("note", "scaled", "tell", "likely_responder")),
     (hashing, ("slot_of", "find", "home", "insert", "remove", "blank", "keep")),
     (lifetimes, ("append", "unlink", "retire", "begin", "connection", "settle")),
     (hashing, ("run",)),

@@ -2,7 +2,7 @@
 
 Both directions are columns of two: 0 is from the endpoint that sent the first captured segment, 1 is to it. The names
 are those of Wireshark's conversations and of Zeek's conn.log; a capture may begin in the middle, so the first sender
-need not be the client (``originator`` says which one is taken to be).
+need not be the client (``flipped`` says which one is taken to be).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from tracer.replay.history import LETTERS, conn_states, histories
 from tracer.replay.rows import Direction, Flow, layout
 
 CONNECTION: Final = np.dtype(
@@ -40,9 +41,13 @@ CONNECTION: Final = np.dtype(
         ("out_of_order", "u4", (2,)),
         ("lost", "u4", (2,)),  # gaps: segments with "previous segment not captured"
         ("zero_windows", "u4", (2,)),
+        ("gaps", "u4", (2,)),  # acknowledgments of bytes that were not seen
         ("syns", "u4", (2,)),
         ("fins", "u4", (2,)),
         ("rsts", "u4", (2,)),
+        ("flipped", "u1"),  # 1: the sender of the first captured segment is taken to be the responder
+        ("conn_state", "S6"),  # Zeek's: history.CONN_STATES
+        ("history", f"S{LETTERS}"),  # Zeek's: upper case is the originator
     ],
     align=True,
 )
@@ -56,7 +61,9 @@ def connection_rows(
     flow = _records(flows, Flow)
     direction = _records(directions, Direction).reshape(len(flow), 2)
     rows = np.zeros(len(flow), CONNECTION)
-    for name in CONNECTION.names or ():
+    rows["conn_state"] = conn_states(flow, direction)
+    rows["history"] = histories(flow)
+    for name in (CONNECTION.names or ())[:-2]:
         column = flow[name] if name in (flow.dtype.names or ()) else direction[name]
         rows[name] = column.view("u8") if CONNECTION[name] == np.dtype("u8") else column
     return rows

@@ -134,4 +134,4 @@ def run(tables: Any, lost: Any, segments: Any, found: Any) -> None:
             wide(row.wscale), sacked,
         )  # fmt: skip
         tables.directions[place].captured += wide(row.caplen)
-        settle(tables, place, out)
+        settle(tables, place, out, seq, flags, wide(row.length))

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from tracer.replay.analysis import REUSED_PORTS
 from tracer.replay.flight import forget
+from tracer.replay.history import likely_responder, note, tell
 from tracer.replay.rows import Book, Direction, Flow, Unacked, Verdict
 from tracer.segments import ACK, SYN
 
@@ -151,15 +152,20 @@ def connection(
             reused = 1
     if place < 0:
         place = begin(tables, time, frame, family, src_hi, src_lo, sport, dst_hi, dst_lo, dport)
-        tables.flows[place >> 1].reused = reused
+        flow = tables.flows[place >> 1]
+        flow.reused = reused
+        if likely_responder(sport, dport, flags):
+            flow.flipped = 1
+            note(flow, 94)  # ^
     return place
 
 
-def settle(tables: Tables, place: int, out: Verdict) -> None:
-    """After a segment: keep the list of connections that are not open."""
+def settle(tables: Tables, place: int, out: Verdict, seq: int, flags: int, length: int) -> None:
+    """After a segment: its connection's story, and the list of connections that are not open."""
     number = place >> 1
     flow = tables.flows[number]
     out.direction = place & 1
+    tell(flow, tables.directions[place], tables.directions[place ^ 1], place & 1, seq, flags, length, out.findings)
     if flow.reused and flow.first_frame == flow.last_frame:
         out.findings |= REUSED_PORTS
     a = tables.directions[2 * number]

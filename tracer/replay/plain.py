@@ -60,7 +60,7 @@ def run(tables: Tables, segments: NDArray[Any]) -> NDArray[Any]:
             frame, time, seq, ack, flags, length, window, wscale, sacked,
         )  # fmt: skip
         directions[place].captured += caplen
-        settle(tables, place, out)
+        settle(tables, place, out, seq, flags, length)
         found.append(
             (
                 out.rtt, out.initial_rtt, out.rto, out.bytes_in_flight, out.push_bytes_sent, out.stream, out.findings,

@@ -19,9 +19,6 @@ import numpy as np
 NONE = -1
 """No row; an unknown scale."""
 
-HISTORY_LENGTH = 40
-"""Letters of Zeek's history kept per connection; longer ones are cut."""
-
 
 @dataclass(slots=True)
 class Direction:
@@ -73,10 +70,16 @@ class Direction:
     """Lowest sequence number in it."""
     overlaps: int = 0
     """1 where sequence numbers in it may fall although right edges rise: it holds segments cut differently."""
+    syn_seq: int = 0
+    """Sequence number of the last SYN, of the last FIN, of the last RST."""
     fin_seq: int = 0
-    """Sequence number after the FIN, once one was seen."""
-    fin_seen: int = 0
-    """1 once a FIN was seen."""
+    rst_seq: int = 0
+    told: int = 0
+    """Letters of Zeek's history noted already that are noted once."""
+    resent: int = 0
+    """Segments with payload found to be retransmissions."""
+    gaps: int = 0
+    """How often the peer acknowledged bytes that were not seen."""
     packets: int = 0
     """Segments seen."""
     payload: int = 0
@@ -123,6 +126,16 @@ class Flow:
     """ns from there to the first ACK."""
     completeness: int = 0
     """Wireshark's bits: 1 SYN, 2 SYN-ACK, 4 ACK, 8 data, 16 FIN, 32 RST."""
+    flipped: int = 0
+    """1 where the sender of the first captured segment is taken to be the responder."""
+    reset_by: int = 0
+    """1 + the direction of the first RST."""
+    letters: int = 0
+    """Length of Zeek's history, which is in the next four as ASCII, eight letters each."""
+    history0: int = 0
+    history1: int = 0
+    history2: int = 0
+    history3: int = 0
     reused: int = 0
     """1 where it began on the addresses and ports of an earlier connection."""
     listed: int = 0
