@@ -11,6 +11,7 @@ import time
 import pytest
 
 from tests.kernel.conftest import Play, Seen
+from tracer.kernel import attach as attach_module
 from tracer.kernel.attach import Mode
 from tracer.kernel.probes import Group
 from tracer.kernel.source import Filter, KernelError, KernelSource
@@ -274,3 +275,30 @@ def test_without_rights_one_sentence() -> None:
     done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=60, check=False)
     assert "SAID" in done.stdout and "CAP_BPF" in done.stdout, done.stdout + done.stderr
     assert issubclass(KernelError, Exception)
+
+
+def test_what_is_missing_switches_off_its_row_alone(run: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without CAP_SYSLOG the kernel hides its addresses: no timers, and everything else as ever."""
+    monkeypatch.setattr("tracer.kernel.source.addresses", lambda names: {})
+    source = KernelSource()
+    source.start(Filter(parents=frozenset({os.getpid()})))
+    off = [row for row in source.status() if not row.on]
+    assert {row.probe.group for row in off} == {Group.TIMERS} and all("CAP_SYSLOG" in row.why for row in off)
+    kinds = {row["name"] for row in run(source, LIFE.format(family="socket.AF_INET", host="127.0.0.1")).rows}
+    assert kinds >= {"socket:state", "accept:queued", "accept:taken", "packet:received", "syscall:exit"}
+    assert not kinds & {"request:born", "timewait:born", "epoll:ready"}
+
+
+def test_without_typed_tracepoints_raw_ones_do(run: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    attach = attach_module.attach
+
+    def refuse(name: str, hook: str, code: bytes, mode: Mode, number: int, *, fentry: bool) -> attach_module.Attached:
+        if mode is Mode.TP_BTF:
+            raise attach_module.AttachError("no typed tracepoints here")
+        return attach(name, hook, code, mode, number, fentry=fentry)
+
+    monkeypatch.setattr("tracer.kernel.source.attach", refuse)
+    source = KernelSource()
+    source.start(Filter(parents=frozenset({os.getpid()})))
+    assert source.running_mode is Mode.RAW_TP and all(row.on for row in source.status())
+    assert run(source, LIFE.format(family="socket.AF_INET", host="127.0.0.1")).of("accept:queued")

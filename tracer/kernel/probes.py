@@ -45,7 +45,7 @@ class Probe(NamedTuple):
     symbols: tuple[str, ...] = ()
     """Kernel functions whose address it compares with."""
     cost: int = 0
-    """ns of processor time a hit that concerns us, about (measured on one machine, as tp_btf)."""
+    """ns of processor time a run, about: the mean over connect, echo, close as tp_btf on one machine (run_time_ns)."""
 
 
 def _tracepoint(name: str) -> tuple[Hook, ...]:
@@ -54,41 +54,41 @@ def _tracepoint(name: str) -> tuple[Hook, ...]:
 
 PROBES: Final[tuple[Probe, ...]] = (
     Probe("on_sched_process_fork", Group.PROCESSES, _tracepoint("sched_process_fork"),
-          "process:fork; follows children", ("task_tgid", "task_pid"), cost=200),
+          "process:fork; follows children", ("task_tgid", "task_pid"), cost=1800),
     Probe("on_sched_process_exit", Group.PROCESSES, _tracepoint("sched_process_exit"),
-          "process:exit", ("task_tgid", "signal_live"), cost=200),
+          "process:exit", ("task_tgid", "signal_live"), cost=1700),
     Probe("on_inet_sock_set_state", Group.STATES, _tracepoint("inet_sock_set_state"),
-          "socket:state; takes sockets in", ("skc_state", "skc_num", "skc_net"), cost=900),
+          "socket:state; takes sockets in", ("skc_state", "skc_num", "skc_net"), cost=180),
     Probe("on_tcp_destroy_sock", Group.STATES, _tracepoint("tcp_destroy_sock"),
-          "socket:destroy; lets sockets go", ("skc_state",), cost=700),
+          "socket:destroy; lets sockets go", ("skc_state",), cost=190),
     Probe("on_sk_data_ready", Group.READINESS, (Hook("sk_data_ready"), Hook("sock_def_readable", fentry=True)),
-          "socket:readable, accept:queued, epoll:ready", ("skc_state",), cost=900),
+          "socket:readable, accept:queued, epoll:ready", ("skc_state",), cost=170),
     Probe("on_timer_start", Group.TIMERS, _tracepoint("timer_start"),
           "request:born, timewait:born, timewait:rearmed", ("timer_function", "req_timer", "tw_timer", "skc_listener"),
-          ("reqsk_timer_handler", "tw_timer_handler"), cost=30),
+          ("reqsk_timer_handler", "tw_timer_handler"), cost=90),
     Probe("on_timer_cancel", Group.TIMERS, _tracepoint("timer_cancel"),
           "request:gone, timewait:cancelled", ("timer_function", "req_timer", "tw_timer", "skc_listener"),
-          ("reqsk_timer_handler", "tw_timer_handler"), cost=30),
+          ("reqsk_timer_handler", "tw_timer_handler"), cost=60),
     Probe("on_timer_expire_entry", Group.TIMERS, _tracepoint("timer_expire_entry"),
           "request:timer, timewait:expired", ("timer_function", "req_timer", "tw_timer", "skc_listener"),
-          ("reqsk_timer_handler", "tw_timer_handler"), cost=30),
+          ("reqsk_timer_handler", "tw_timer_handler"), cost=100),
     Probe("on_softirq_exit", Group.PACKETS, _tracepoint("softirq_exit"),
-          "ends the context of a packet", cost=30),
+          "ends the context of a packet", cost=100),
     Probe("on_net_dev_start_xmit", Group.PACKETS, _tracepoint("net_dev_start_xmit"),
-          "packet:sent", ("skb_head", "skb_network_header", "skb_len", "skb_data_len"), cost=600),
+          "packet:sent", ("skb_head", "skb_network_header", "skb_len", "skb_data_len"), cost=250),
     Probe("on_netif_receive_skb", Group.PACKETS, _tracepoint("netif_receive_skb"),
-          "packet:received; begins its context", ("skb_data", "skb_len", "skb_data_len", "skb_dev"), cost=600),
+          "packet:received; begins its context", ("skb_data", "skb_len", "skb_data_len", "skb_dev"), cost=270),
     Probe("on_tcp_probe", Group.QUEUES, _tracepoint("tcp_probe"),
-          "socket:queues after a segment", ("tp_rcv_nxt",), cost=100),
+          "socket:queues after a segment", ("tp_rcv_nxt",), cost=50),
     Probe("on_sys_enter", Group.SYSCALLS, _tracepoint("sys_enter"),
-          "syscall:enter", ("regs_arg0", "task_files", "file_private", "inode_mode", "socket_sk"), cost=600),
+          "syscall:enter", ("regs_arg0", "task_files", "file_private", "inode_mode", "socket_sk"), cost=300),
     Probe("on_sys_exit", Group.SYSCALLS, _tracepoint("sys_exit"),
           "syscall:exit, socket:queues, accept:taken, epoll:ctl, epoll:wait",
-          ("regs_nr", "task_files", "file_private", "inode_mode", "socket_sk"), cost=600),
+          ("regs_nr", "task_files", "file_private", "inode_mode", "socket_sk"), cost=350),
     Probe("on_sched_waking", Group.THREADS, _tracepoint("sched_waking"),
-          "thread:woken", ("task_tgid", "task_pid", "task_comm"), cost=250),
+          "thread:woken", ("task_tgid", "task_pid", "task_comm"), cost=560),
     Probe("on_sched_switch", Group.THREADS, _tracepoint("sched_switch"),
-          "thread:blocked, thread:running", ("task_tgid", "task_pid", "task_comm"), cost=300),
+          "thread:blocked, thread:running", ("task_tgid", "task_pid", "task_comm"), cost=470),
 )  # fmt: skip
 """Every probe, in the order of attaching: what decides who is followed comes first."""
 
