@@ -141,10 +141,10 @@ class Connections:
                 self._by_number[number] = Connection(number, int(heads["time"][first]))
                 self._nameless.add(number)
         if self._nameless:
-            named = np.flatnonzero(np.isin(heads["kind"], _WITH_TUPLE))
-            for number, first in _firsts(heads["conn"][named]):
-                if number in self._nameless:
-                    self._name(self._timeline[start + int(named[first])])
+            telling = np.isin(heads["kind"], _WITH_TUPLE) & np.isin(heads["conn"], list(self._nameless))
+            for i in np.flatnonzero(telling).tolist():
+                if int(heads["conn"][i]) in self._nameless:  # until one tells: a port may not be chosen yet
+                    self._name(self._timeline[start + i])
         for i in np.flatnonzero(np.isin(heads["kind"], _TELLS_STATE) & (heads["conn"] > 0)).tolist():
             self._enter(self._timeline[start + i])
         self._find_resets(heads, start)
@@ -152,7 +152,7 @@ class Connections:
     def _name(self, event: Event) -> None:
         local = (event.ip("saddr"), event["sport"])
         peer = (event.ip("daddr"), event["dport"])
-        if event.side is Side.NONE or not local[1]:
+        if event.side is Side.NONE or not local[1] or not peer[1]:
             return
         connection = self._by_number[event.conn]
         connection.client, connection.server = (local, peer) if event.side is Side.CLIENT else (peer, local)

@@ -43,7 +43,7 @@ KEYS: Final[tuple[Key, ...]] = (
     Key("space", (B("space", "toggle_play", "Play or pause"),),
         "Play", "Play/Pause", "play or pause the view; recording goes on", PLAYBACK),
     Key(",.", (B("comma", "step(-1)", "Step back"), B("full_stop", "step(1)", "Step")),
-        "Step", "Step", "one event back, one event on", PLAYBACK),
+        "Step", "Step", "one row back, one row on", PLAYBACK),
     Key("<>", (B("less_than_sign", "speed(-1)", "Slower"), B("greater_than_sign", "speed(1)", "Faster")),
         "Speed", "Speed", "slower, faster", PLAYBACK),
     Key("g", (B("g", "to_start", "To the start"),), "", "Start", "hold at the first event", PLAYBACK),

@@ -1,22 +1,27 @@
 """The player: how much of what is known is shown, and how that changes.
 
 Time here is counted in events, not in seconds: a pause of sixty seconds in TIME_WAIT and one of sixty microseconds on
-loopback are one step each, so idle time takes no room. `shown` is the *playhead*: the first `shown` of `count` events
-may be drawn and the rest may not, which is what makes stepping through a lesson honest. Following means that the
-playhead stays at the tail whatever comes; holding freezes the view and never the recording, since `count` goes on
-growing. The player has no clock of its own: `tick` is told the time.
+loopback are one step each, so idle time takes no room. How far a step goes is asked of `rest` (a row of the ladder).
+`shown` is the *playhead*: the first `shown` of `count` events may be drawn and the rest may not, which is what makes
+stepping through a lesson honest. Following means that the playhead stays at the tail whatever comes; holding freezes
+the view and never the recording, since `count` goes on growing. The player has no clock of its own: `tick` is told the
+time.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum
 from typing import Final
 
 SPEEDS: Final = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
 """Multiples of the pace below."""
 
-EVENTS_PER_SECOND: Final = 4.0
+STEPS_PER_SECOND: Final = 2.0
 """Pace at 1x: slow enough to read a row and fast enough not to wait for it."""
+
+Rest = Callable[[int, int], int]
+"""From how many events shown, by how many steps -> how many are shown then."""
 
 
 class Mode(Enum):
@@ -48,7 +53,7 @@ class Player:
 
     @property
     def speed(self) -> float:
-        """Multiple of EVENTS_PER_SECOND."""
+        """Multiple of STEPS_PER_SECOND."""
         return SPEEDS[self._speed]
 
     def grow(self, count: int) -> None:
@@ -56,15 +61,16 @@ class Player:
         self.count = count
         self.shown = count if self.mode is Mode.FOLLOW else min(self.shown, count)
 
-    def tick(self, now: float) -> bool:
+    def tick(self, now: float, rest: Rest) -> bool:
         """Advance to `now` (seconds, any epoch); True when the playhead moved."""
         if self.mode is not Mode.PLAY:
             return False
-        self._due += max(now - self._last, 0.0) * self.speed * EVENTS_PER_SECOND
+        self._due += max(now - self._last, 0.0) * self.speed * STEPS_PER_SECOND
         self._last = now
         steps, self._due = int(self._due), self._due % 1.0
         before = self.shown
-        self.shown = min(self.shown + steps, self.count)
+        if steps:
+            self.shown = max(0, min(rest(self.shown, steps), self.count))
         if self.shown == self.count:
             self._arrive()
         return self.shown != before
@@ -79,10 +85,6 @@ class Player:
             if self.shown == self.count:
                 self.shown = 0
             self.mode, self._last, self._due = Mode.PLAY, now, 1.0  # the first event comes at once
-
-    def step(self, by: int) -> None:
-        """Move the playhead by so many events and hold it there."""
-        self.seek(self.shown + by)
 
     def seek(self, shown: int) -> None:
         """Put the playhead behind the first `shown` events and hold it there."""

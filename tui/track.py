@@ -1,15 +1,24 @@
-"""The events of one connection, by place: what the player counts and the scrubber shows.
+"""The events that belong to one connection, by place: what the player counts and the scrubber shows.
 
-An event has an *order* on the timeline of everything and a *place* (0-based) among the events of its connection. The
-track keeps the orders of the connection in focus and is only ever extended by what came since.
+An event has an *order* on the timeline of everything and a *place* (0-based) among those that matter to the connection
+in focus: its own, its listener's, and what the programs at its ends did meanwhile (tracer.history). Connection 0
+stands for what belongs to none: that is all there is before the first one begins.
+
+Playback moves by the rows of the ladder, since a row is what one sees happen: the *ends* of rows are the places where
+the playhead may rest. A connection of very many events is not merged into rows, there every event is an end.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
+
 import numpy as np
 from numpy.typing import NDArray
 
+from tracer.history import Relevant
 from tracer.timeline import Timeline
+from tui.ladder.rows import Rows
+from tui.ladder.model import MERGED
 
 
 class Track:
@@ -18,38 +27,50 @@ class Track:
     def __init__(self, timeline: Timeline, connection: int) -> None:
         self.connection = connection
         self._timeline = timeline
-        self._orders: NDArray[np.int64] = np.zeros(256, np.int64)
-        self._count = 0
-        self._done = 0
+        self._relevant = Relevant(timeline, connection)
+        self._orders: NDArray[np.int64] = np.zeros(0, np.int64)
+        self._ends: list[int] = []
+        self._ends_of = -1
 
     def __len__(self) -> int:
-        return self._count
+        return len(self._orders)
 
     def __getitem__(self, place: int) -> int:
         """The order of the event at a place. Raises IndexError."""
-        if not 0 <= place < self._count:
-            raise IndexError(f"no event at place {place} of {self._count}")
+        if not 0 <= place < len(self._orders):
+            raise IndexError(f"no event at place {place} of {len(self._orders)}")
         return int(self._orders[place])
 
     def refresh(self) -> bool:
-        """Take in what has come since; True when there was anything of this connection."""
-        stop = len(self._timeline)
-        before = self._count
-        for chunk in self._timeline.heads(self._done, stop):
-            hits = np.flatnonzero(chunk["conn"] == self.connection) + self._done
-            self._append(hits)
-            self._done += len(chunk)
-        return self._count != before
+        """Take in what has come since; True when there was anything. Places change when a process joins in."""
+        before = len(self._orders)
+        self._orders = self._relevant.orders()
+        return len(self._orders) != before
 
     def place_of(self, order: int) -> int:
         """How many events of the track come before `order`: its place, if it is one of them."""
-        return int(np.searchsorted(self._orders[: self._count], order))
+        return int(np.searchsorted(self._orders, order))
 
-    def _append(self, orders: NDArray[np.int64]) -> None:
-        need = self._count + len(orders)
-        if need > len(self._orders):
-            grown = np.zeros(max(need, 2 * len(self._orders)), np.int64)
-            grown[: self._count] = self._orders[: self._count]
-            self._orders = grown
-        self._orders[self._count : need] = orders
-        self._count = need
+    def rest(self, place: int, by: int) -> int:
+        """From `place` events shown, how many are shown `by` rows further on (back where negative)."""
+        ends = self._rows_end()
+        if not ends:
+            return max(0, min(place + by, len(self)))
+        at = bisect_right(ends, place) + by - 1 if by > 0 else bisect_left(ends, place) + by
+        return ends[min(at, len(ends) - 1)] if at >= 0 else 0
+
+    def _rows_end(self) -> list[int]:
+        """How many events are shown when each row is; empty where rows are not merged. Worked out when asked for."""
+        if len(self) > MERGED:
+            return []
+        if self._ends_of != len(self):
+            self._ends_of = len(self)
+            rows = Rows(self._relevant.pids)
+            self._ends = []
+            for place, order in enumerate(self._orders.tolist()):
+                before = len(rows.rows)
+                rows.add(self._timeline[order])
+                if len(rows.rows) > before and place:
+                    self._ends.append(place)
+            self._ends.append(len(self))
+        return self._ends

@@ -33,7 +33,7 @@ class Watch:
 
     @property
     def focus(self) -> int:
-        """Number of the connection in focus; 0 while there is none."""
+        """Number of the connection in focus; 0 while there is none: then it is what belongs to no connection."""
         return self.track.connection
 
     @property
@@ -68,15 +68,25 @@ class Watch:
         if not self.focus and len(self.connections):
             self._focus(self.connections.numbers[0])
             news = True
-        if self.focus and self.track.refresh():
-            self.player.grow(len(self.track))
+        if self._grow():
             news = True
         self._close_end(more)
-        if self.player.tick(now):
+        if self.player.tick(now, self.track.rest):
             news = True
         if news:
             self._ride()
         return news
+
+    def _grow(self) -> bool:
+        """Take in what has come of this connection; the playhead stays behind the event it was behind."""
+        player, track = self.player, self.track
+        last = track[player.shown - 1] if player.shown else NOWHERE
+        if not track.refresh():
+            return False
+        if player.mode is not Mode.FOLLOW and last != NOWHERE:
+            player.shown = track.place_of(last) + 1
+        player.grow(len(track))
+        return True
 
     def _close_end(self, more: bool) -> None:
         player = self.player
@@ -93,8 +103,8 @@ class Watch:
         self._ride()
 
     def step(self, by: int) -> None:
-        """Move the playhead by so many events; the cursor goes with it."""
-        self.seek(self.player.shown + by)
+        """Move the playhead by so many rows; the cursor goes with it."""
+        self.seek(self.track.rest(self.player.shown, by))
 
     def seek(self, shown: int) -> None:
         """Put the playhead behind the first `shown` events of the connection (at least one)."""

@@ -56,8 +56,8 @@ class Story:
         raw = np.zeros(104, "u1")
         raw[:40] = np.arange(40)
         fields = self._ends(conn, side) | {
-            "flags": flags, "seq": seq, "ack": ack, "length": length, "window": 502, "wscale": -1, "family": 4, "ttl": 64,
-            "header": 20, "caplen": 40, "wire_len": 40 + length, "raw": raw, "skb": 0xABC,
+            "flags": flags, "seq": seq, "ack": ack, "length": length, "window": 502, "wscale": -1, "family": 4,
+            "ttl": 64, "header": 20, "caplen": 40, "wire_len": 40 + length, "raw": raw, "skb": 0xABC,
         }  # fmt: skip
         for late, kind in ((0, "packet:sent"), (10_000, "packet:received")):
             self.builder.add(kind, START + round(ms * 1e6) + late, fields, conn=conn, side=side)

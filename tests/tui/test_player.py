@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tui.player import EVENTS_PER_SECOND, SPEEDS, Mode, Player
+from tui.player import SPEEDS, STEPS_PER_SECOND, Mode, Player
+
+
+def by_event(shown: int, steps: int) -> int:
+    return shown + steps
 
 
 @pytest.fixture
@@ -34,14 +38,14 @@ def test_what_was_held_at_the_tail_goes_back_to_the_tail(player: Player) -> None
 
 
 def test_what_was_stepped_back_plays_on_from_there_and_follows_once_it_has_caught_up(player: Player) -> None:
-    player.step(-3)
+    player.seek(17)
     assert (player.mode, player.shown) == (Mode.HOLD, 17)
     player.toggle(100.0)
     assert player.mode is Mode.PLAY
-    assert player.tick(100.0) and player.shown == 18, "the first event comes at once"
-    player.tick(100.0 + 1 / EVENTS_PER_SECOND)
+    assert player.tick(100.0, by_event) and player.shown == 18, "the first event comes at once"
+    player.tick(100.0 + 1 / STEPS_PER_SECOND, by_event)
     assert player.shown == 19
-    player.tick(200.0)
+    player.tick(200.0, by_event)
     assert (player.mode, player.shown) == (Mode.FOLLOW, 20)
 
 
@@ -50,16 +54,16 @@ def test_a_finished_recording_holds_at_its_end_and_plays_again_from_its_start(pl
     player.to_tail()
     assert player.mode is Mode.HOLD
     player.toggle(0.0)
-    player.tick(0.0)
+    player.tick(0.0, by_event)
     assert (player.mode, player.shown) == (Mode.PLAY, 1)
-    player.tick(1000.0)
+    player.tick(1000.0, by_event)
     assert (player.mode, player.shown) == (Mode.HOLD, 20)
 
 
 def test_steps_stay_within_what_is_known(player: Player) -> None:
-    player.step(5)
+    player.seek(25)
     assert player.shown == 20
-    player.step(-100)
+    player.seek(-80)
     assert player.shown == 0
 
 
@@ -73,9 +77,9 @@ def test_speed_changes_how_many_events_pass_in_a_second(player: Player) -> None:
     player.seek(1)
     player.faster(1)
     player.toggle(0.0)
-    player.tick(0.0)
-    player.tick(1.0)
-    assert player.shown == 1 + 1 + 2 * EVENTS_PER_SECOND
+    player.tick(0.0, by_event)
+    player.tick(1.0, by_event)
+    assert player.shown == 1 + 1 + 2 * STEPS_PER_SECOND
 
 
 def test_fewer_events_after_a_change_of_connection_draw_the_playhead_back(player: Player) -> None:

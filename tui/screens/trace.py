@@ -22,10 +22,10 @@ from tracer.timeline import Timeline
 from tui.connections import Connection
 from tui.feed import Feed
 from tui.keys import KEYS
+from tui.ladder.widget import Ladder
 from tui.moment import Moment
 from tui.player import Mode
 from tui.watch import NOWHERE, Watch
-from tui.widgets.event_list import EventList
 from tui.widgets.footer import KeyFooter
 from tui.widgets.header import Header, HeaderFacts
 from tui.widgets.inspector import Inspector, Sentence
@@ -75,7 +75,7 @@ class TraceScreen(Screen[None]):
             yield Overview()
             with Horizontal(id="main"):
                 with Vertical(id="left"):
-                    yield EventList(self.feed.timeline)
+                    yield Ladder(self.feed.timeline)
                     yield Queues(id="queues")
                 yield Inspector(id="inspector")
             yield Sentence(id="sentence")
@@ -86,7 +86,7 @@ class TraceScreen(Screen[None]):
 
     def on_mount(self) -> None:
         """Look at once, then at every frame."""
-        self.query_one(EventList).focus()
+        self.query_one(Ladder).focus()
         self.look()
         self.set_interval(1 / FRAMES_PER_SECOND, self.look)
 
@@ -121,7 +121,7 @@ class TraceScreen(Screen[None]):
         drawn = (view.focus, view.player.shown, view.limit, view.cursor)
         if drawn != self._drawn:
             self._drawn = drawn
-            self.query_one(EventList).show(view.track, view.player.shown, view.cursor)
+            self.query_one(Ladder).show(view.focus, view.limit, view.cursor)
         if self._moment.stale(view) and (now >= self._inspect_due or view.player.mode is not Mode.FOLLOW):
             began = time.perf_counter()
             self._inspect()
@@ -240,20 +240,20 @@ class TraceScreen(Screen[None]):
 
     def action_cursor(self, by: int) -> None:
         """Move the cursor by rows."""
-        self.query_one(EventList).move(by)
+        self.query_one(Ladder).move(by)
 
     def action_page(self, by: int) -> None:
         """Move the cursor by screenfuls."""
-        rows = self.query_one(EventList)
+        rows = self.query_one(Ladder)
         rows.move(by * rows.page)
 
     def action_first(self) -> None:
         """The cursor to the first row."""
-        self.query_one(EventList).move(-(1 << 60))
+        self.query_one(Ladder).move(-(1 << 60))
 
     def action_last(self) -> None:
         """The cursor to the last row shown."""
-        self.query_one(EventList).move(1 << 60)
+        self.query_one(Ladder).move(1 << 60)
 
     def action_cause(self) -> None:
         """To the event that led to this one."""
@@ -315,7 +315,7 @@ class TraceScreen(Screen[None]):
             else:
                 play.run()
 
-    def on_event_list_moved(self, message: EventList.Moved) -> None:
+    def on_ladder_moved(self, message: Ladder.Moved) -> None:
         """The cursor was moved by hand."""
         self.view.point(message.order)
         self._at_once()

@@ -65,7 +65,7 @@ def header_line(facts: HeaderFacts, width: int) -> Content:
         _Part(0, lost, lost, "bold reverse" if facts.lost else ""),
         _Part(1, f"{focus}{facts.ends}" if facts.ends else focus.strip(), f"{focus}{facts.ends_short}".strip()),
         _Part(6 if not facts.filter else 2, f"filter: {plain(facts.filter) or 'none'}", ""),
-        _Part(4, f"probes: {probes}" if probes else "", f"probes: {len(facts.probes) - off} on, {off} off"),
+        _Part(4, f"probes: {probes}" if probes else "", f"probes: {off} off" if off else f"probes: all {len(facts.probes)}"),
     ]
     chosen = _fit([part for part in parts if part.text], width - 2)
     line = Content(" ")
