@@ -92,9 +92,15 @@ def row(line: Row, width: int, start: int, *, lit: bool = False) -> list[Piece]:
     if line.title:
         pieces.append((fit(line.title, width - lane.time - 2), "lost" if "lost" in line.title else "title"))
         return pieces
+    if line.live:
+        pieces[1] = (f"{'live':>{lane.time}} ", "time")
     pieces.append((fit(best(line.client.app, lane.app), lane.app) + " ", "app"))
     pieces += _end(line.client, lane.socket)
-    pieces.append((_wire(line.arrow, lane.wire), "dim" if line.arrow is None or line.arrow.dashed else "wire"))
+    if line.live:
+        pieces.append((_countdown(max(line.client.left, line.server.left), lane.wire), "waiting"))
+    else:
+        bare = line.arrow is None or line.arrow.dashed
+        pieces.append((_wire(line.arrow, lane.wire), "dim" if bare else "wire"))
     pieces.append((" ", "app"))
     pieces += _end(line.server, lane.kernel)
     pieces.append((fit(best(line.server.app, lane.server), lane.server), "app"))
@@ -114,7 +120,7 @@ def _end(end: End, width: int) -> list[Piece]:
     if end.moved and width >= 14:
         name = info.label + (f" {end.left // 1_000_000_000} s" if end.left else "")
         text = f"{name} {end.queue}".strip() if cell_len(f"{name} {end.queue}") < rest or not end.queue else end.queue
-    elif end.left and not text:
+    elif end.left and not text and width < 14:
         text = f"{end.left // 1_000_000_000} s"
     return [(code, role), (fit(text, rest), "app")]
 
@@ -139,6 +145,13 @@ def _wire(arrow: Arrow | None, width: int) -> str:
     part = seen + end if arrow.to_right else end + seen
     at_left = arrow.left == arrow.to_right
     return set_cell_size(part, width) if at_left else " " * (width - cell_len(part)) + part
+
+
+def _countdown(left: int, width: int) -> str:
+    """A bar that is full at a minute, the length of TIME_WAIT on Linux (TCP_TIMEWAIT_LEN)."""
+    text = f" {left / 1e9:.0f} s left"
+    room = max(width - len(text) - 1, 0)
+    return fit("░" * min(room, -(-room * left // 60_000_000_000)) + text, width)
 
 
 def plain(line: Row, width: int, start: int) -> str:

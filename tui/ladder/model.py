@@ -55,6 +55,10 @@ class Model:
             rows.title(event, message(event))
         return rows.rows[-1]
 
+    def present(self, now: int) -> Row | None:
+        """The row of the present, below all others; None when nothing is going on by itself."""
+        return None if self._single else self._rows.present(now)
+
     def main(self, at: int) -> int:
         """Order of the event that row ``at`` is about; -1 for a gap."""
         return int(self._orders[at]) if self._single else self._rows.rows[at].main

@@ -90,6 +90,8 @@ class Row:
     """A line across all lanes instead of the lanes: a step of the script, losses."""
     gap: int = 0
     """ns of silence that this row stands for; it then holds no event."""
+    live: bool = False
+    """Not an event but the present: how long TIME_WAIT will still last."""
 
 
 @dataclass
@@ -109,13 +111,14 @@ class Memory:
     """Per thread the row of the call it is in, and its name."""
     last: int = 0
     """ns, of the last event."""
-    waiting: set[Side] = field(default_factory=set)
+    waiting: dict[Side, int] = field(default_factory=dict)
+    """Ends that a TIME_WAIT object stands for, and when its timer fires as armed, in ns."""
 
     def copy(self) -> Memory:
         """One that can go another way."""
         return replace(
             self, queues=dict(self.queues), base=dict(self.base), seen=dict(self.seen), segments=dict(self.segments),
-            calls=dict(self.calls), waiting=set(self.waiting),
+            calls=dict(self.calls), waiting=dict(self.waiting),
         )  # fmt: skip
 
 
@@ -148,7 +151,7 @@ class Rows:
     def add(self, event: Event) -> None:
         """Merge the event into the last row, or begin another."""
         memory = self.memory
-        if memory.last and event.time - memory.last >= GAP:
+        if memory.last and event.time - memory.last >= GAP and event.name != "actor:step":
             calm = self._calm(Side.CLIENT), self._calm(Side.SERVER)
             self._push(Row(memory.last, (), -1, *calm, gap=event.time - memory.last))
         memory.last = max(memory.last, event.time)
@@ -176,6 +179,14 @@ class Rows:
         if saved.last is not None:
             self.rows[-1] = saved.last
         self._pending, self.memory = saved.pending, saved.memory.copy()
+
+    def present(self, now: int) -> Row | None:
+        """What is going on at ``now`` (ns) without any event: a TIME_WAIT timer runs. None when nothing is."""
+        waiting = {side: until - now for side, until in self.memory.waiting.items() if until > now}
+        if not waiting:
+            return None
+        client, server = (replace(self._calm(side), left=waiting.get(side, 0)) for side in (Side.CLIENT, Side.SERVER))
+        return Row(now, (), -1, client, server, live=True)
 
     # Placing
 
@@ -325,10 +336,11 @@ class Rows:
         if name == "request:born":
             shown["queue"] = f"synq {event['qlen']}/{event['max_ack_backlog']}"
         if name.startswith("timewait"):
-            self.memory.waiting.add(side)
             shown["left"] = event["left"]
             if new == State.CLOSE:
-                self.memory.waiting.discard(side)
+                self.memory.waiting.pop(side, None)
+            else:
+                self.memory.waiting[side] = event.time + event["left"]
         self._show(side, **shown)
 
     def _no_arrow(self) -> bool:

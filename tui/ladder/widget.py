@@ -30,6 +30,7 @@ class Ladder(ScrollView, can_focus=True):
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"ladder--cursor", "ladder--header", "ladder--title", "ladder--dim"}
     DEFAULT_CSS = """
+    Ladder { overflow-x: hidden; scrollbar-size-vertical: 1; }
     Ladder > .ladder--cursor { background: $cursor-row; }
     Ladder > .ladder--header { color: $foreground 60%; }
     Ladder > .ladder--title { color: $primary; text-style: italic; }
@@ -48,19 +49,26 @@ class Ladder(ScrollView, can_focus=True):
         self._timeline = timeline
         self._model = Model(timeline, 0)
         self._cursor = -1
+        self._present: Row | None = None
         self._strips: OrderedDict[tuple[object, ...], Strip] = OrderedDict()
         self._styles: dict[str, Style] = {}
 
-    def show(self, connection: int, limit: int, cursor: int) -> None:
-        """Draw ``connection``'s events below order ``limit``, the cursor on the row of event ``cursor``."""
+    def show(self, connection: int, limit: int, cursor: int, now: int | None = None) -> None:
+        """Draw ``connection``'s events below order ``limit``, the cursor on the row of event ``cursor``.
+
+        ``now``, ns since the Unix epoch: the view is live and at the tail, so what goes on by itself is drawn too.
+        """
         if connection != self._model.connection:
             self._model = Model(self._timeline, connection)
             self._strips.clear()
         self._model.reveal(limit)
+        present = self._model.present(now) if now is not None else None
+        self._present = present
         before, self._cursor = self._cursor, self._model.row_of(cursor) if cursor >= 0 else -1
-        self.virtual_size = Size(self.size.width, len(self._model) + 1)
+        self.virtual_size = Size(self.scrollable_content_region.width, len(self._model) + 1 + (present is not None))
         if self._cursor >= 0 and self._cursor != before:
-            self.scroll_to_region(Region(0, self._cursor, 1, 2), animate=False, force=True)
+            height = 3 if present is not None and self._cursor == len(self._model) - 1 else 2
+            self.scroll_to_region(Region(0, self._cursor, 1, height), animate=False, force=True)
         self.refresh()
 
     def move(self, by: int) -> None:
@@ -86,12 +94,14 @@ class Ladder(ScrollView, can_focus=True):
 
     def render_line(self, y: int) -> Strip:
         """Line ``y`` of the widget: the lanes' names, then the rows in sight."""
-        width = self.size.width
+        width = self.scrollable_content_region.width
         base = self.rich_style
         if y == 0:
             style = base + self.get_component_rich_style("ladder--header")
             return Strip([Segment(draw.header(width), style)], width)
         at = y - 1 + self.scroll_offset.y
+        if at == len(self._model) and self._present is not None:
+            return self._draw(self._present, width, False, base)
         if at >= len(self._model):
             return Strip.blank(width, base)
         lit = at == self._cursor

@@ -118,10 +118,12 @@ class TraceScreen(Screen[None]):
         if now >= self._overview_due:
             self._overview_due = now + OVERVIEW_SECONDS
             self._paint_overview()
-        drawn = (view.focus, view.player.shown, view.limit, view.cursor)
+        riding = self.live and not self.feed.finished and view.player.mode is Mode.FOLLOW
+        present = self._wall() if riding else None
+        drawn = (view.focus, view.player.shown, view.limit, view.cursor, present and present // 500_000_000)
         if drawn != self._drawn:
             self._drawn = drawn
-            self.query_one(Ladder).show(view.focus, view.limit, view.cursor)
+            self.query_one(Ladder).show(view.focus, view.limit, view.cursor, present)
         if self._moment.stale(view) and (now >= self._inspect_due or view.player.mode is not Mode.FOLLOW):
             began = time.perf_counter()
             self._inspect()
