@@ -15,8 +15,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import numpy as np
-
 from tracer.batch import Batch, Table
 from tracer.events import NUMBER, PACKETS
 from tracer.kinds import KINDS, Lane, Side, Source
@@ -62,8 +60,6 @@ class Socket:
     cookie: int = 0
     connection: Connection | None = None
     side: Side = Side.NONE
-    inferred: bool = False
-    """Nothing but packets speak of it: whoever is seen at this end takes its place."""
 
 
 class Identities:
@@ -76,10 +72,14 @@ class Identities:
         self._by_addr: dict[int, Socket] = {}
         self._by_number: dict[int, Socket] = {}
         self._by_pair: dict[tuple[Endpoint, Endpoint], list[Connection]] = {}
+        self._at_packets: list[dict[Side, int]] = []
+        """For each packet of the batch last resolved, the sockets that its connection's ends had then."""
 
     def resolve(self, batch: Batch) -> None:
         """Fill the columns sock, conn and side of ``batch.heads`` in place."""
         heads = batch.heads
+        self._at_packets.clear()
+        sources = heads["source"].tolist()
         columns: dict[int, dict[str, list[Any]]] = {}
         sock, conn, side = [0] * len(heads), [0] * len(heads), [0] * len(heads)
         kinds, rows = heads["kind"].tolist(), heads["row"].tolist()
@@ -94,8 +94,12 @@ class Identities:
                 if kind in PACKETS:
                     found, sender = self._packet(kind, known, row, addr, cookie)
                     conn[i], side[i] = found.number, sender
+                    self._at_packets.append(dict(found.sockets))
                     if kind == _SENT:
                         sock[i] = found.sockets.get(sender, 0)
+                    continue
+                if sources[i] == Source.ENGINE:
+                    sock[i], conn[i], side[i] = self._inferred(known, row)
                     continue
                 who = self._socket_event(kind, known, row, addr, cookie)
             elif addr or cookie:
@@ -108,15 +112,35 @@ class Identities:
         heads["sock"], heads["conn"], heads["side"] = sock, conn, side
 
     def settle(self, batch: Batch) -> None:
-        """Give a socket to every socket event that was worked out from packets: its connection and side are known."""
+        """Give their sockets to the states that were worked out from the packets of the batch last resolved.
+
+        They stand right behind their packet, so they get what was known of its connection's ends at that packet: the
+        same as when they are read back from a recording, one by one, whatever the batches were.
+        """
         heads = batch.heads
-        for i in np.flatnonzero((heads["source"] == Source.ENGINE) & (heads["sock"] == 0) & (heads["conn"] > 0)):
-            found, side = self.connections[int(heads["conn"][i]) - 1], Side(int(heads["side"][i]))
-            if side not in found.sockets:
-                who = self._new_socket()
-                who.inferred = True
-                self._attach(found, who, side, 0)
-            heads["sock"][i] = found.sockets[side]
+        if not ((heads["source"] == Source.ENGINE) & (heads["sock"] == 0)).any():
+            return
+        at_packet = iter(self._at_packets)
+        known: dict[int, dict[Side, int]] = {}
+        sock = heads["sock"].tolist()
+        rows = zip(heads["kind"].tolist(), heads["conn"].tolist(), heads["source"].tolist(), strict=True)
+        for i, (kind, conn, source) in enumerate(rows):
+            if kind in PACKETS:
+                known[conn] = next(at_packet)
+            elif source == Source.ENGINE and conn and not sock[i]:
+                side = Side(int(heads["side"][i]))
+                sock[i] = known.get(conn, {}).get(side) or inferred_end(conn, side)
+        heads["sock"] = sock
+
+    def _inferred(self, known: dict[str, list[Any]], row: int) -> tuple[int, int, Side]:
+        """Socket, connection and side of a state worked out from packets: nothing is attached on its word."""
+        local: Endpoint = (*known["saddr"][row], known["sport"][row])
+        peer: Endpoint = (*known["daddr"][row], known["dport"][row])
+        found = self._find(local, peer, known["netns"][row])
+        if found is None:
+            return 0, 0, Side.NONE
+        side = found.side_of(local)
+        return found.sockets.get(side) or inferred_end(found.number, side), found.number, side
 
     # Sockets
 
@@ -189,7 +213,7 @@ class Identities:
         found = self._find(local, peer, netns)
         if found is not None:
             mine = found.sockets.get(found.side_of(local))
-            if mine and mine != who.number and passive and not self._by_number[mine].inferred:
+            if mine and mine != who.number and passive:
                 found = None  # the tuple lives on in an ended connection; this is its next user
         if found is None:
             found = self._new(peer, local) if passive else self._new(local, peer)
@@ -247,6 +271,11 @@ class Identities:
         if flags & SYN:
             found.first_seq.setdefault(side, seq)
         return found, side
+
+
+def inferred_end(conn: int, side: Side) -> int:
+    """The number of an end of which no socket was seen, only what its packets tell; beyond all counted numbers."""
+    return 1 << 31 | (conn << 1 & 0x7FFF_FFFF) | (side == Side.SERVER)
 
 
 def _pair(one: Endpoint, other: Endpoint) -> tuple[Endpoint, Endpoint]:

@@ -16,7 +16,7 @@ from rich.cells import cell_len, set_cell_size
 
 from tracer.states import STATES, State
 from tracer.words import duration
-from tui.ladder.rows import Arrow, End, Row
+from tui.ladder.parts import Arrow, End, Row
 
 Piece = tuple[str, str]
 """Text and its role: time, app, wire, dim, title, gap, lost, or a state's group."""

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from tracer.history import Relevant
 from tracer.timeline import Timeline
 from tracer.words import message
-from tui.ladder.rows import Row, Rows, Saved
+from tui.ladder.parts import Row, Saved
+from tui.ladder.rows import Rows
 
 MERGED: Final = 20_000
 """Events of a connection up to which they are merged into rows (a fold of some 20 µs an event)."""

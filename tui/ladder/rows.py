@@ -18,7 +18,7 @@ The fold keeps what the lanes said last (both states), so a row is complete in i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Final
 
 from tracer.events import PACKETS
@@ -28,108 +28,13 @@ from tracer.states import State
 from tracer.timeline import Event
 from tracer.words import LIBC, call, clean, ready, unacked, unread
 from tracer.words import flags as flag_names
+from tui.ladder.parts import Arrow, End, Memory, Row, Saved
 
 GAP: Final = 200_000_000
 """ns without any event after which a row is put in that names the gap: people see a fifth of a second."""
 
 _PLAIN: Final = frozenset({"shutdown", "close", "bind", "listen", "epoll_ctl"})
 """Calls of which nobody expects more than 0."""
-
-
-@dataclass(frozen=True, slots=True)
-class Arrow:
-    """A segment as a row draws it."""
-
-    to_right: bool
-    """From client to server."""
-    label: tuple[str, ...]
-    """The same in words, shortest first: whatever fits is drawn."""
-    dashed: bool = False
-    """Pure ACK."""
-    again: bool = False
-    """A retransmission."""
-    reset: bool = False
-    left: bool = True
-    """It was seen to leave."""
-    arrived: bool = False
-    """It was seen to arrive; False while under way, or lost."""
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """What one side's lanes show in a row."""
-
-    app: tuple[str, ...] = ()
-    """What the program does, in words, shortest first: whatever fits is drawn."""
-    state: State = State.UNKNOWN
-    mark: str = ""
-    """? inferred, ~ sampled."""
-    moved: bool = False
-    """The state changed in this row."""
-    queue: str = ""
-    left: int = 0
-    """ns of TIME_WAIT left when the row was made; 0 none."""
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One line of the ladder."""
-
-    time: int
-    """ns, of its first event."""
-    orders: tuple[int, ...]
-    """Of all events in it, ascending."""
-    main: int
-    """Order of the event that the row is about."""
-    client: End
-    server: End
-    arrow: Arrow | None = None
-    stage: int = 0
-    from_client: bool = True
-    title: str = ""
-    """A line across all lanes instead of the lanes: a step of the script, losses."""
-    gap: int = 0
-    """ns of silence that this row stands for; it then holds no event."""
-    live: bool = False
-    """Not an event but the present: how long TIME_WAIT will still last."""
-
-
-@dataclass
-class Memory:
-    """What the lanes said last, to be shown on and to be compared with."""
-
-    client: End = End()
-    server: End = End()
-    queues: dict[Side, str] = field(default_factory=dict)
-    base: dict[Side, int] = field(default_factory=dict)
-    """Sequence number that counts as 0, per side: that of its SYN."""
-    seen: dict[Side, int] = field(default_factory=dict)
-    """Highest sequence number sent per side, one past the last byte."""
-    segments: dict[tuple[object, ...], int] = field(default_factory=dict)
-    """Rows of segments that have left and not arrived."""
-    calls: dict[int, tuple[int, str]] = field(default_factory=dict)
-    """Per thread the row of the call it is in, and its name."""
-    last: int = 0
-    """ns, of the last event."""
-    waiting: dict[Side, int] = field(default_factory=dict)
-    """Ends that a TIME_WAIT object stands for, and when its timer fires as armed, in ns."""
-
-    def copy(self) -> Memory:
-        """One that can go another way."""
-        return replace(
-            self, queues=dict(self.queues), base=dict(self.base), seen=dict(self.seen), segments=dict(self.segments),
-            calls=dict(self.calls), waiting=dict(self.waiting),
-        )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Saved:
-    """A place in the fold to come back to."""
-
-    count: int
-    last: Row | None
-    pending: tuple[int, ...]
-    memory: Memory
 
 
 def other(side: Side) -> Side:

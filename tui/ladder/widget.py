@@ -19,7 +19,7 @@ from textual.strip import Strip
 from tracer.timeline import Timeline
 from tui.ladder import draw
 from tui.ladder.model import Model
-from tui.ladder.rows import Row
+from tui.ladder.parts import Row
 
 STRIPS: Final = 1024
 """Drawn lines that are kept."""
