@@ -6,6 +6,8 @@
         gone = replay.finished()                # rows of CONNECTION whose state was given up meanwhile
     rest = replay.connections()                 # rows of CONNECTION of all others, as they are now
 
+``analysed(replay, batches)`` does the same while the next batch is being read.
+
 ``ANALYSIS`` holds Wireshark's TCP analysis: ``FINDINGS`` names the bits of its column ``findings`` (field, label,
 severity). ``CONNECTION`` is one row per stream. Nothing is kept but the state of connections that may still go on.
 """
@@ -13,5 +15,6 @@ severity). ``CONNECTION`` is one row per stream. Nothing is kept but the state o
 from tracer.replay.analysis import ANALYSIS, FINDING, FINDINGS, UNKNOWN, Finding, findings_of
 from tracer.replay.connections import CONNECTION
 from tracer.replay.engine import Replay
+from tracer.replay.pipeline import analysed
 
-__all__ = ["ANALYSIS", "CONNECTION", "FINDING", "FINDINGS", "UNKNOWN", "Finding", "Replay", "findings_of"]
+__all__ = ["ANALYSIS", "CONNECTION", "FINDING", "FINDINGS", "UNKNOWN", "Finding", "Replay", "analysed", "findings_of"]
