@@ -7,7 +7,7 @@ ARGS ?=
 # One worker per core, four at most; all kernel tests go to one of them (tests/conftest.py says why).
 PARALLEL := -n auto --maxprocesses 4 --dist loadgroup
 
-.PHONY: demo test soak lint docs setup clean
+.PHONY: demo test soak lint docs captures setup clean
 
 demo:
 	@tools/setup.sh demo
@@ -28,6 +28,10 @@ lint:
 	$(RUN) mypy || failed=yes; \
 	$(RUN) pytest -q -n 0 tests/test_layers.py || failed=yes; \
 	[ -z "$$failed" ]
+
+captures:
+	@tools/setup.sh demo
+	@$(RUN) synfin run half-close --text --wait -w captures/half-close.pcapng >/dev/null
 
 docs:
 	@tools/setup.sh demo

@@ -236,7 +236,10 @@ class Rows:
         if event.evidence in (Evidence.SAMPLED, Evidence.INFERRED) and new == self._calm(side).state:
             self._quietly(event)
             return
-        self._place(event, 1, side=side, main=self._no_arrow())
+        if event.evidence == Evidence.INFERRED and self._open() and not self._no_arrow():
+            self._quietly(event)  # worked out from this row's segment: it belongs to it, whatever its stage
+        else:
+            self._place(event, 1, side=side, main=self._no_arrow())
         shown: dict[str, object] = {"state": new, "mark": mark, "moved": True}
         if name == "request:born":
             shown["queue"] = f"synq {event['qlen']}/{event['max_ack_backlog']}"
