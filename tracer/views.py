@@ -48,6 +48,8 @@ class SocketView:
     """A TIME_WAIT object has taken over."""
     freed: bool = False
     """The full socket is gone."""
+    listener: int = 0
+    """Number of the listener it came through; 0 for none, or not seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,10 @@ class ListenerView:
     """Of both queues: listen()'s backlog, capped by somaxconn. 0: not seen."""
     most: int = 0
     """The longest accept queue so far."""
+    evidence: Evidence = Evidence.OBSERVED
+    """How the lengths are known."""
+    overflows: int = 0
+    """SYNs that came while the accept queue was over its limit and were dropped (tcp_conn_request())."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +114,10 @@ class ThreadView:
     """The system call it is in, as strace would begin it; "" outside."""
     name: str = ""
     """The call's bare name."""
+    entered: int = 0
+    """ns, when it entered the call; 0 outside."""
+    fd: int = -1
+    """The descriptor the call is about."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,12 @@
 Every picture asks the same thing: at this event, which sockets are there and in which states, what waits in which
 queue, who sleeps in which call, which descriptor is watched by which epoll. ``World.apply`` takes one event after the
 other and keeps the answer. What it keeps are small frozen records: an event replaces a record and never changes one,
-so a copy of the world is a copy of a few dicts (tracer.history rewinds by that).
+so a copy of the world is cheap (tracer.pages) and rewinding is folding on from a copy (tracer.history).
 
 The fold believes what it is told but checks it: a step that the table of states does not have is kept as an anomaly
 that names event, side and state. It never raises in the middle of a trace. One *end* of a connection is one socket
 here, from request sock to TIME_WAIT object; that the kernel frees the full socket when the TIME_WAIT object takes over
-(CLOSE at once after ``timewait:born``) does not end the end.
+(its step to CLOSE beside ``timewait:born``) does not end the end. What programs do is folded in tracer.programs.
 """
 
 from __future__ import annotations
@@ -17,39 +17,51 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from tracer.kinds import Evidence, Lane, Side
-from tracer.states import State, Transition, between
+from tracer import programs
+from tracer.events import PACKETS
+from tracer.kinds import Certainty, Evidence, Side
+from tracer.pages import Pages
+from tracer.segments import ACK, FIN, SYN
+from tracer.states import State, Transition, Trigger, between
 from tracer.timeline import Event
 from tracer.views import NOWHERE, Anomaly, ConnectionView, Endpoint, EpollView, ListenerView, SocketView, ThreadView
-from tracer.words import LIBC, call
+
+MOST_ANOMALIES: Final = 1000
+"""Kept in words; a trace with more of them has one cause, not a thousand."""
+ADDRESS_BITS: Final = 16
+"""Kernel objects of one kind lie beside each other, but a few hundred bytes apart."""
 
 
 @dataclass
 class World:
-    """Everything known after some event. Read the dicts, do not change them."""
+    """Everything known after some event. Read the mappings, do not change them."""
 
-    sockets: dict[int, SocketView] = field(default_factory=dict)
-    connections: dict[int, ConnectionView] = field(default_factory=dict)
+    sockets: Pages[int, SocketView] = field(default_factory=Pages)
+    connections: Pages[int, ConnectionView] = field(default_factory=Pages)
     listeners: dict[int, ListenerView] = field(default_factory=dict)
     """By socket number."""
     epolls: dict[int, EpollView] = field(default_factory=dict)
     """By kernel address."""
-    threads: dict[int, ThreadView] = field(default_factory=dict)
-    fds: dict[tuple[int, int], int] = field(default_factory=dict)
+    threads: Pages[int, ThreadView] = field(default_factory=Pages)
+    """By thread id."""
+    fds: Pages[tuple[int, int], int] = field(default_factory=Pages)
     """(process, descriptor) -> socket number."""
     step: Event | None = None
     """The scenario's step under way."""
     lost: int = 0
     """Events lost so far."""
     anomalies: tuple[Anomaly, ...] = ()
-    _by_addr: dict[int, int] = field(default_factory=dict)
+    _by_addr: Pages[int, int] = field(default_factory=lambda: Pages(ADDRESS_BITS))
     """Kernel address -> socket number, the latest tenant."""
+    _dropped: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """Processor -> (probe time of the SYN just counted as dropped, the listener it was for)."""
 
     def copy(self) -> World:
         """A world of its own that shares the records."""
         return World(
-            dict(self.sockets), dict(self.connections), dict(self.listeners), dict(self.epolls), dict(self.threads),
-            dict(self.fds), self.step, self.lost, self.anomalies, dict(self._by_addr),
+            self.sockets.copy(), self.connections.copy(), self.listeners.copy(), self.epolls.copy(),
+            self.threads.copy(), self.fds.copy(), self.step, self.lost, self.anomalies, self._by_addr.copy(),
+            self._dropped.copy(),
         )  # fmt: skip
 
     def end(self, conn: int, side: Side) -> SocketView | None:
@@ -57,21 +69,31 @@ class World:
         connection = self.connections.get(conn)
         return self.sockets.get(connection.sock(side)) if connection else None
 
+    def waiters(self, ep: int) -> list[ThreadView]:
+        """Threads that sleep in epoll_wait() on the instance at kernel address ``ep``."""
+        view = self.epolls.get(ep)
+        if view is None:
+            return []
+        asleep = (thread for thread in self.threads.values() if thread.running == "blocked" and thread.pid == view.pid)
+        return [thread for thread in asleep if thread.name in programs.WAITS_ON_EPOLL and thread.fd == view.epfd]
+
     def apply(self, event: Event) -> None:
         """Fold one more event in."""
-        if event.sock and event.addr:
-            self._by_addr[event.addr] = event.sock
+        packet = event.number in PACKETS
+        if packet and event.conn in self.connections and not event["flags"] & MATTERS:
+            return
         if event.conn:
-            self._meet(event)
+            self._meet(event, packet)
+        if event.sock and event.addr and not packet:
+            self._by_addr[event.addr] = event.sock
         fold = _FOLDS.get(event.name)
         if fold:
             fold(self, event)
 
     # Connections and sockets
 
-    def _meet(self, event: Event) -> None:
+    def _meet(self, event: Event, packet: bool) -> None:
         known = self.connections.get(event.conn)
-        packet = event.kind.lane == Lane.WIRE
         if known is None:
             here, there = _ends(event) if "saddr" in event else (NOWHERE, NOWHERE)
             client, server = (there, here) if event.side == Side.SERVER else (here, there)
@@ -86,7 +108,7 @@ class World:
 
     def _socket(self, event: Event) -> SocketView:
         """The event's socket as known before it, brought up to date with whatever the event says of all sockets."""
-        known = self.sockets.get(event.sock)
+        known: SocketView | None = self.sockets.get(event.sock)
         here, there = _ends(event) if "saddr" in event else (NOWHERE, NOWHERE)
         if known is None:
             how, when = event.evidence, (event.time, event.order)
@@ -117,25 +139,36 @@ class World:
         known = self._socket(event)
         old, new = _state(event["old"]), _state(event["new"])
         if new == State.LISTEN:
-            self.listeners[event.sock] = ListenerView(event.sock, known.local)
+            self.listeners[event.sock] = ListenerView(event.sock, known.local, evidence=event.evidence)
         elif old == State.LISTEN and new == State.CLOSE:
             self.listeners.pop(event.sock, None)
-        if known.waits and new == State.CLOSE:
+        elif old == State.LISTEN:
+            self._uncount(event)
+        if known.waits and new == State.CLOSE and event.evidence == Evidence.OBSERVED:
             self.sockets[known.sock] = known  # handed over to the TIME_WAIT object: tcp_time_wait()
             return
-        if event.evidence == Evidence.OBSERVED and not between(old, new):
-            self._strange(event, known, f"{old.name} → {new.name} is not a step of TCP")
-        elif known.state not in (State.UNKNOWN, old, new) and event.evidence == Evidence.OBSERVED and not (
-            old == State.LISTEN and known.state == State.NEW_SYN_RECV  # the child begins as a copy of its listener
-        ):  # fmt: skip
-            self._strange(event, known, f"it was in {known.state.name}, yet left {old.name}")
+        self._check(event, known, old, new)
         if not known.path and old not in (State.UNKNOWN, new):
             known = replace(known, state=old, path=((event.order, old),))
         self._to(known, new, event)
 
+    def _check(self, event: Event, known: SocketView, old: State, new: State) -> None:
+        """Note a step that no way of the table explains. Readings of a table may skip states, so they are no steps."""
+        if event.evidence not in (Evidence.OBSERVED, Evidence.INFERRED) or old == new:
+            return
+        if event.evidence == Evidence.INFERRED and (event["certainty"] == Certainty.CORRECTED or old == State.UNKNOWN):
+            return
+        if not between(old, new):
+            self._strange(event, known, f"{old.name} → {new.name} is not a step of TCP")
+        elif known.state not in (State.UNKNOWN, old, new) and not (
+            old == State.LISTEN and known.state == State.NEW_SYN_RECV  # the child begins as a copy of its listener
+        ):
+            self._strange(event, known, f"it was in {known.state.name}, yet left {old.name}")
+
     def _strange(self, event: Event, known: SocketView, what: str) -> None:
         who = f"{known.side.name.lower()} of connection {known.conn}" if known.conn else f"socket {known.sock}"
-        self.anomalies = (*self.anomalies, Anomaly(event.order, f"event {event.order}, {who}: {what}"))
+        if len(self.anomalies) < MOST_ANOMALIES:
+            self.anomalies = (*self.anomalies, Anomaly(event.order, f"event {event.order}, {who}: {what}"))
 
     def _seen(self, event: Event) -> None:
         known = self._socket(event)
@@ -153,9 +186,22 @@ class World:
         else:
             self._to(known, State.CLOSE, event, freed=True)
 
+    def _accepted(self, event: Event) -> None:
+        self._seen(event)
+        child = self._by_addr.get(event["child"], 0)
+        if event["child_fd"] >= 0 and child:
+            self.fds[event.pid, event["child_fd"]] = child
+            if child in self.sockets:
+                through = replace(self.sockets[child], pid=event.pid, fd=event["child_fd"], listener=event.sock)
+                self.sockets[child] = through
+
+    # Small objects: request socks and TIME_WAIT objects
+
     def _request(self, event: Event) -> None:
-        known = self._socket(event)
+        listener = self._by_addr.get(event["listener"], 0)
+        known = replace(self._socket(event), listener=listener)
         if event.name == "request:born":
+            self._uncount(event)
             self._to(known, State.NEW_SYN_RECV, event)
         elif event.name == "request:gone" and known.state == State.NEW_SYN_RECV:
             # Gone although no child was made from it: timed out, reset, or the listener closed. The child's own
@@ -163,7 +209,6 @@ class World:
             self._to(known, State.CLOSE, event, freed=True)
         else:
             self.sockets[known.sock] = known
-        listener = self._by_addr.get(event["listener"], 0)
         if listener:
             self._queues(listener, event, event["ack_backlog"], event["qlen"])
 
@@ -171,101 +216,58 @@ class World:
         known = self.listeners.get(sock) or ListenerView(sock, _ends(event)[0])
         limit = event["max_ack_backlog"] or known.limit
         self.listeners[sock] = replace(
-            known, syn_queue=max(syn, 0), accept_queue=accept, limit=limit, most=max(known.most, accept)
-        )
+            known, syn_queue=max(syn, 0), accept_queue=accept, limit=limit, most=max(known.most, accept),
+            evidence=event.evidence,
+        )  # fmt: skip
 
     def _timewait(self, event: Event) -> None:
         known = self._socket(event)
         if event.name in ("timewait:expired", "timewait:cancelled"):
             self._to(known, State.CLOSE, event, deadline=0, waits=False, freed=True)
-        else:
-            state = _state(event["substate"]) or State.TIME_WAIT
-            self._to(known, state, event, deadline=event.time + event["left"], waits=True)
+            return
+        if known.state == State.CLOSE and len(known.path) > 1 and _hands_over(known.path[-2][1]):
+            # The two records come from two rings, and the step to CLOSE was put first: the end never was closed.
+            known = replace(known, state=known.path[-2][1], path=known.path[:-1])
+        state = _state(event["substate"]) or State.TIME_WAIT
+        self._to(known, state, event, deadline=event.time + event["left"], waits=True)
 
-    # Programs
+    # Packets that change more than themselves
 
-    def _enter(self, event: Event) -> None:
-        thread = self._thread(event)
-        bare = LIBC.get(event.call, event.call)
-        self.threads[event.tid] = replace(thread, call=call(event), name=bare, running="running")
-        self._mark(event)
+    def _received(self, event: Event) -> None:
+        if event["flags"] & FIN:
+            end = self.end(event.conn, Side.CLIENT if event.side == Side.SERVER else Side.SERVER)
+            if end is not None and end.waits and end.state == State.FIN_WAIT2:
+                # Inside the TIME_WAIT object; its timer is only begun anew, and not even that within one tick
+                # (tcp_timewait_state_process(), mod_timer()).
+                self._to(end, State.TIME_WAIT, event)
+                self.sockets[end.sock] = replace(self.sockets[end.sock], evidence=Evidence.INFERRED)
+        if event["flags"] & (SYN | ACK) == SYN:
+            self._knock(event)
 
-    def _exit(self, event: Event) -> None:
-        self.threads[event.tid] = replace(self._thread(event), call="", name="", running="running")
-        result, name = event["ret"], event.call
-        if name == "socket" and result >= 0 and event.sock:
-            self.fds[event.pid, result] = event.sock
-        elif name in ("dup", "dup2", "dup3", "fcntl") and result >= 0 and (event.pid, event.fd) in self.fds:
-            if name != "fcntl" or event["arg1"] in (0, 1030):  # F_DUPFD, F_DUPFD_CLOEXEC
-                self.fds[event.pid, result] = self.fds[event.pid, event.fd]
-        elif name == "close" and event.fd >= 0:
-            self._closed(event.pid, event.fd)
-        self._mark(event)
+    def _knock(self, event: Event) -> None:
+        """A SYN for a listener whose accept queue is over its limit is dropped: sk_acceptq_is_full()."""
+        end = self.end(event.conn, Side.SERVER)
+        if end is not None and end.state == State.NEW_SYN_RECV:
+            return  # again the same SYN: the request sock answers, not the listener
+        address, port = (event["daddr"][0], event["daddr"][1]), event["dport"]
+        doors = [view for view in self.listeners.values() if view.local[1] == port]
+        exact = [view for view in doors if view.local[0] == address]
+        doors = exact or [view for view in doors if view.local[0][1] & 0xFFFF_FFFF == 0]  # 0.0.0.0 or ::
+        if len(doors) == 1 and doors[0].limit and doors[0].accept_queue > doors[0].limit:
+            self._overflow(doors[0].sock, 1)
+            self._dropped[event.cpu] = (event.probe_time, doors[0].sock)
 
-    def _mark(self, event: Event) -> None:
-        """Remember who works on the socket, and by which descriptor."""
-        known = self.sockets.get(event.sock)
-        fd = event["ret"] if event.call == "socket" and event.name == "syscall:exit" else event.fd
-        if known and fd >= 0 and (known.pid, known.fd) != (event.pid, fd):
-            self.sockets[event.sock] = replace(known, pid=event.pid, fd=fd)
+    def _uncount(self, event: Event) -> None:
+        """Something was made of the SYN after all: accept() on another processor had been quicker."""
+        when, sock = self._dropped.get(event.cpu, (0, 0))
+        if when and event.ctx == when:
+            del self._dropped[event.cpu]
+            self._overflow(sock, -1)
 
-    def _closed(self, pid: int, fd: int) -> None:
-        """The descriptor is free; what watched it forgets it (eventpoll_release(): no epoll_ctl is needed)."""
-        self.fds.pop((pid, fd), None)
-        for ep, known in self.epolls.items():
-            if known.pid == pid and any(entry[0] == fd for entry in known.interest):
-                self.epolls[ep] = _without(known, fd)
-            elif known.pid == pid and known.epfd == fd:
-                self.epolls = {other: view for other, view in self.epolls.items() if other != ep}
-                return
-
-    def _accepted(self, event: Event) -> None:
-        self._seen(event)
-        child = self._by_addr.get(event["child"], 0)
-        if event["child_fd"] >= 0 and child:
-            self.fds[event.pid, event["child_fd"]] = child
-            if child in self.sockets:
-                self.sockets[child] = replace(self.sockets[child], pid=event.pid, fd=event["child_fd"])
-
-    def _thread(self, event: Event) -> ThreadView:
-        return self.threads.get(event.tid) or ThreadView(event.tid, event.pid, "", "unknown", event.time)
-
-    def _scheduled(self, event: Event) -> None:
-        how = {"thread:running": "running", "thread:woken": "runnable"}.get(event.name, "blocked")
-        if how == "blocked" and event["was"] == 0:
-            how = "runnable"  # preempted: it left the processor, not its work
-        known = self._thread(event)
-        since = event.time if how != known.running else known.since
-        self.threads[event.tid] = replace(known, pid=event.pid, comm=event["comm"], running=how, since=since)
-
-    def _process_exit(self, event: Event) -> None:
-        self.threads.pop(event.tid, None)
-        if event.tid == event.pid:
-            for pid, fd in [key for key in self.fds if key[0] == event.pid]:
-                del self.fds[pid, fd]
-            self.epolls = {ep: view for ep, view in self.epolls.items() if view.pid != event.pid}
-
-    # epoll
-
-    def _control(self, event: Event) -> None:
-        known = self.epolls.get(event["ep"]) or EpollView(event["ep"], event.pid, event["epfd"])
-        known = _without(known, event.fd) if event["op"] != 1 else known
-        if event["op"] != 2:
-            entry = (event.fd, event["events"], event["data"])
-            known = replace(known, interest=tuple(sorted((*known.interest, entry))))
-        self.epolls[known.ep] = known
-
-    def _ready(self, event: Event) -> None:
-        known = self.epolls.get(event["ep"]) or EpollView(event["ep"], 0, -1)
-        if event.fd not in dict(known.ready):
-            self.epolls[known.ep] = replace(known, ready=tuple(sorted((*known.ready, (event.fd, 0)))))
-
-    def _waited(self, event: Event) -> None:
-        known = self.epolls.get(event["ep"]) or EpollView(event["ep"], event.pid, event["epfd"])
-        by_data = {data: fd for fd, _, data in known.interest}
-        entries = list(zip(event["data"], event["events"], strict=True))[: max(event["n"], 0)]
-        ready = tuple(sorted((by_data.get(data, data & 0xFFFF_FFFF), mask) for data, mask in entries))
-        self.epolls[known.ep] = replace(known, pid=event.pid, epfd=event["epfd"], ready=ready)
+    def _overflow(self, sock: int, by: int) -> None:
+        known = self.listeners.get(sock)
+        if known is not None:
+            self.listeners[sock] = replace(known, overflows=known.overflows + by)
 
     # The tracer and the script
 
@@ -275,24 +277,26 @@ class World:
     def _lose(self, event: Event) -> None:
         self.lost = event["total"]
 
+    def _anomaly(self, event: Event) -> None:
+        if len(self.anomalies) < MOST_ANOMALIES:
+            self.anomalies = (*self.anomalies, Anomaly(event.order, event["text"]))
+
+
+MATTERS: Final = SYN | FIN
+"""Packets of a known connection without these bits change nothing here."""
+
 
 def _ends(event: Event) -> tuple[Endpoint, Endpoint]:
-    return ((event["saddr"][0], event["saddr"][1]), event["sport"]), (
-        (event["daddr"][0], event["daddr"][1]),
-        event["dport"],
-    )
+    local, peer = event["saddr"], event["daddr"]
+    return ((local[0], local[1]), event["sport"]), ((peer[0], peer[1]), event["dport"])
 
 
 def _state(number: int) -> State:
     return State(number) if number in State._value2member_map_ else State.UNKNOWN
 
 
-def _without(view: EpollView, fd: int) -> EpollView:
-    return replace(
-        view,
-        interest=tuple(entry for entry in view.interest if entry[0] != fd),
-        ready=tuple(entry for entry in view.ready if entry[0] != fd),
-    )
+def _hands_over(state: State) -> bool:
+    return any(row.trigger == Trigger.HANDOVER for row in between(state, State.CLOSE))
 
 
 def step_taken(before: SocketView | None, after: SocketView | None) -> tuple[Transition, ...]:
@@ -303,20 +307,16 @@ def step_taken(before: SocketView | None, after: SocketView | None) -> tuple[Tra
 
 
 _FOLDS: Final[dict[str, Callable[[World, Event], None]]] = {
+    **programs.FOLDS,
     "trace:lost": World._lose,
+    "trace:anomaly": World._anomaly,
     "actor:step": World._stepped,
-    "process:exit": World._process_exit,
-    "syscall:enter": World._enter,
-    "syscall:exit": World._exit,
-    **dict.fromkeys(("thread:blocked", "thread:woken", "thread:running"), World._scheduled),
-    "epoll:ctl": World._control,
-    "epoll:ready": World._ready,
-    "epoll:wait": World._waited,
     "socket:state": World._state,
     "socket:destroy": World._destroyed,
     **dict.fromkeys(("socket:readable", "socket:queues", "accept:queued"), World._seen),
     "accept:taken": World._accepted,
     **dict.fromkeys(("request:born", "request:timer", "request:gone"), World._request),
     **dict.fromkeys(("timewait:born", "timewait:rearmed", "timewait:expired", "timewait:cancelled"), World._timewait),
-}  # fmt: skip
-"""Which kinds change the world, and how; packets alone do not."""
+    "packet:received": World._received,
+}
+"""Which kinds change the world, and how."""

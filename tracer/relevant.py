@@ -1,0 +1,175 @@
+"""Which events of a timeline can matter: to one connection, or to any world at all.
+
+A connection's own events are few among those of a busy machine, but more than those that carry its number belong to its
+story: what was done with its sockets before they were connected, what its listener did, and what the processes at its
+ends did outside of other connections (slept, woke, waited on epoll). All of it is found by columns, in bulk: a
+timeline of a million events is searched in milliseconds.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracer.events import NUMBER, PACKETS
+from tracer.kinds import KINDS, Lane, Side
+from tracer.segments import ACK, SYN
+from tracer.timeline import Timeline
+from tracer.world import MATTERS
+
+Orders = NDArray[np.int64]
+"""Orders of events, ascending."""
+
+_ALWAYS: Final = np.array([NUMBER[kind.name] for kind in KINDS if kind.lane == Lane.TRACE or "actor" in kind.name])
+_CALLS: Final = np.array([NUMBER["syscall:enter"], NUMBER["syscall:exit"]])
+_ACTORS: Final = {"client": Side.CLIENT, "server": Side.SERVER}
+_PACKETS: Final = np.array(sorted(PACKETS))
+_REQUESTS: Final = ("request:born", "request:timer", "request:gone")
+
+
+def _none() -> Orders:
+    return np.zeros(0, np.int64)
+
+
+class _Kind:
+    """The events of one kind, a part at a time as the timeline grows."""
+
+    def __init__(self, timeline: Timeline, kind: str) -> None:
+        self._timeline, self._kind = timeline, kind
+        self._done = 0
+
+    def new(self, count: int, *names: str) -> tuple[Orders, list[NDArray[Any]]]:
+        """Orders below ``count`` of what has not been asked for yet, and their fields ``names``."""
+        orders = self._timeline.indices("kind", NUMBER[self._kind])
+        orders = orders[self._done : np.searchsorted(orders, count)]
+        fields = [self._timeline.field(self._kind, name, self._done)[: len(orders)] for name in names]
+        self._done += len(orders)
+        return orders, fields
+
+
+class Changing:
+    """Orders of all events that can change a world: all but the packets that merely pass."""
+
+    def __init__(self, timeline: Timeline) -> None:
+        self._timeline = timeline
+        self._packets = [_Kind(timeline, KINDS[number - 1].name) for number in _PACKETS]
+        self._met: NDArray[np.bool_] = np.zeros(1, np.bool_)
+        """Connections that have had an event."""
+        self._done = 0
+        self._orders = _none()
+
+    def orders(self) -> Orders:
+        """All of them up to now; what was given before stays, and stays in front."""
+        count, at = len(self._timeline), self._done
+        if at == count:
+            return self._orders
+        parts = []
+        for heads in self._timeline.heads(at, count):
+            keep = ~np.isin(heads["kind"], _PACKETS)
+            conns, firsts = np.unique(heads["conn"], return_index=True)
+            self._met = np.pad(self._met, (0, max(0, int(conns[-1]) + 1 - len(self._met))))
+            keep[firsts[~self._met[conns]]] = True
+            self._met[conns] = True
+            parts.append(np.flatnonzero(keep) + at)
+            at += len(heads)
+        for packets in self._packets:
+            orders, (flags,) = packets.new(count, "flags")
+            parts.append(orders[flags & MATTERS != 0])
+        self._orders = np.concatenate([self._orders, np.unique(np.concatenate(parts))])
+        self._done = count
+        return self._orders
+
+
+class Relevant:
+    """Orders of the events that can matter to one connection, extended as the timeline grows."""
+
+    def __init__(self, timeline: Timeline, conn: int) -> None:
+        self._timeline, self._conn = timeline, conn
+        self.pids: dict[int, Side] = {}
+        """The processes that work on the connection or on its listener, and which end is theirs."""
+        self.listeners: dict[int, tuple[int, int]] = {}
+        """Number of each listener it came through -> its kernel address and its port."""
+        self._sockets: set[int] = set()
+        """Its own sockets: what was done with them before they were connected belongs to it too."""
+        self._done = self._looked = 0
+        self._orders = _none()
+
+    def orders(self) -> Orders:
+        """All of them up to now. Looked for again from the start when another process or listener joins in."""
+        count = len(self._timeline)
+        if self._meet(count):
+            self._done, self._orders = 0, _none()
+        if self._done < count:
+            parts, at = [self._orders], self._done
+            for heads in self._timeline.heads(self._done, count):
+                mine = heads["conn"] == self._conn
+                free = heads["conn"] == 0
+                if self.pids:
+                    mine |= free & np.isin(heads["pid"], list(self.pids)) & (heads["sock"] == 0)
+                if self.listeners or self._sockets:
+                    mine |= free & np.isin(heads["sock"], [*self.listeners, *self._sockets])
+                mine |= np.isin(heads["kind"], _ALWAYS)
+                parts.append(np.flatnonzero(mine) + at)
+                at += len(heads)
+            self._orders, self._done = np.concatenate(parts), count
+        return self._orders
+
+    def _meet(self, count: int) -> bool:
+        """Find the processes and listeners of the connection; True when there are new ones."""
+        before = len(self.pids) + len(self.listeners) + len(self._sockets)
+        for order in self._new(self._timeline.indices("conn", self._conn), count):
+            event = self._timeline[order]
+            if event.sock:
+                self._sockets.add(event.sock)
+            if event.number in _CALLS and event.ctx == 0 and event.side:
+                self.pids.setdefault(event.pid, event.side)
+            elif event.name == "request:born":
+                self._meet_listener(event["listener"], event["sport"], order)
+        for order in self._new(self._timeline.indices("kind", NUMBER["actor:step"]), count):
+            event = self._timeline[order]
+            if event["actor"] in _ACTORS:  # what a scenario calls its actors says which end they play
+                self.pids.setdefault(event.pid, _ACTORS[event["actor"]])
+        self._looked = count
+        return len(self.pids) + len(self.listeners) + len(self._sockets) > before
+
+    def _new(self, orders: Orders, count: int) -> list[int]:
+        return [int(order) for order in orders[np.searchsorted(orders, self._looked) : np.searchsorted(orders, count)]]
+
+    def _meet_listener(self, address: int, port: int, order: int) -> None:
+        """The socket that lived at ``address`` last before ``order`` and has no connection, and who calls on it."""
+        tenants = self._timeline.indices("addr", address)
+        for tenant in reversed(tenants[: np.searchsorted(tenants, order)].tolist()):
+            event = self._timeline[tenant]
+            if event.conn == 0 and event.sock:
+                break
+        else:
+            return
+        if event.sock in self.listeners:
+            return
+        self.listeners[event.sock] = (address, port)
+        for heads in self._timeline.heads():
+            calls = (heads["sock"] == event.sock) & np.isin(heads["kind"], _CALLS) & (heads["ctx"] == 0)
+            for pid in np.unique(heads["pid"][calls]).tolist():
+                self.pids.setdefault(pid, Side.SERVER)
+
+
+class Beside:
+    """Orders of what other connections do to the listeners of one: their request socks, and the SYNs that knock."""
+
+    def __init__(self, timeline: Timeline, relevant: Relevant) -> None:
+        self._timeline, self._relevant = timeline, relevant
+
+    def orders(self, count: int) -> Orders:
+        """All of them below ``count``."""
+        doors = self._relevant.listeners.values()
+        if not doors:
+            return _none()
+        parts = []
+        for name in _REQUESTS:
+            orders, (listener,) = _Kind(self._timeline, name).new(count, "listener")
+            parts.append(orders[np.isin(listener, [address for address, _ in doors])])
+        orders, (port, flags) = _Kind(self._timeline, "packet:received").new(count, "dport", "flags")
+        parts.append(orders[np.isin(port, [port for _, port in doors]) & (flags & (SYN | ACK) == SYN)])
+        return np.concatenate(parts)
