@@ -12,11 +12,14 @@ import pytest
 
 from tracer.events import RING_HEAD, RING_PAYLOAD, c_declarations, c_name
 from tracer.kernel import bcc_import, clock, symbols, syscalls
+from tracer.kernel.attach import Mode
 from tracer.kernel.btf import Btf, BtfError, KernelTypes
 from tracer.kernel.doctor import capabilities, examine, missing_rights
 from tracer.kernel.fields import FIELDS, Row, c_accessors, find, missing
-from tracer.kernel.image import Image, Images, MapSpec
+from tracer.kernel.image import Image, Images, Loaded, MapSpec
 from tracer.kernel.probes import PROBES, SYMBOLS
+from tracer.kernel.program import PLACEHOLDER
+from tracer.kernel.source import DEFAULT_BYTES, image_of
 from tracer.kinds import KINDS, SYSCALLS
 
 
@@ -205,6 +208,32 @@ def test_images_come_only_from_a_folder_of_ours(tmp_path: Path) -> None:
     for number in range(10):
         images.put(str(number), image)
     assert len(list((tmp_path / "images").glob("*.json"))) == 6
+
+
+def test_constants_are_put_where_they_are_loaded() -> None:
+    def load(number: int) -> bytes:
+        low, high = struct.unpack("<ii", number.to_bytes(8, "little"))
+        return struct.pack("<BBhi", 0x18, 1, 0, low) + struct.pack("<BBhi", 0, 0, 0, high)
+
+    address = 0xFFFFFFFF81234567
+    code = load(PLACEHOLDER["tw_timer_handler"]) + load(77) + struct.pack("<BBhi", 0xB7, 0, 0, 77)
+    loaded = Loaded(Image((), {"p": code}), {PLACEHOLDER["tw_timer_handler"]: address})
+    assert loaded.program("p") == load(address) + code[16:]
+
+
+@pytest.mark.kernel
+def test_every_placeholder_is_in_the_programs() -> None:
+    """Were one folded away or split by the compiler, its probe would be silent."""
+    image = image_of(KernelTypes(), Mode.TP_BTF, DEFAULT_BYTES)
+    for name, number in PLACEHOLDER.items():
+        low, high = struct.unpack("<ii", number.to_bytes(8, "little"))
+        first, second = struct.pack("<i", low), struct.pack("<i", high)
+        users = [
+            program
+            for program, code in image.programs.items()
+            if any(code[i + 4 : i + 8] == first and code[i + 12 : i + 16] == second for i in range(0, len(code), 8))
+        ]
+        assert len(users) == (2 if name == "ep_poll_callback" else 3), (name, users)
 
 
 @pytest.mark.kernel

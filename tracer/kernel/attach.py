@@ -91,7 +91,7 @@ def bpf(command: int, attributes: bytes) -> int:
 def load(name: str, instructions: bytes, mode: Mode, btf_id: int = 0, *, fentry: bool = False) -> int:
     """PROG_LOAD. Returns the program's descriptor; raises `AttachError` with the end of the verifier's log."""
     code = ctypes.create_string_buffer(instructions, len(instructions))
-    licence = ctypes.create_string_buffer(b"GPL")  # helpers as bpf_probe_read_kernel are for GPL programs only
+    licence = ctypes.create_string_buffer(b"Dual MIT/GPL")  # bpf_probe_read_kernel asks for a GPL-compatible one
     typed = fentry or mode is Mode.TP_BTF
     kind = _TYPE_TRACING if typed else _TYPE_RAW_TRACEPOINT
     attach_type = _ATTACH_TRACE_FENTRY if fentry else _ATTACH_TRACE_RAW_TP if typed else 0

@@ -4,7 +4,7 @@ Clang takes most of a second and its result is the same every time for the same 
 into an image: in each instruction that loads a map (BPF_LD_IMM64 with BPF_PSEUDO_MAP_FD) the descriptor is replaced by
 the number of the map in the image. To use an image, its maps are created and their descriptors put in. Images are kept
 by the digest of their text in the user's cache folder; the text holds everything that the result depends on, offsets
-and addresses of this kernel included.
+of this kernel included. Addresses of functions change with every boot and are put in when an image is used.
 
 An image is code for the kernel, so it is taken from the cache only when file and folder belong to us and nobody else
 may write them.
@@ -21,6 +21,7 @@ import os
 import stat
 import struct
 import tempfile
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -97,15 +98,19 @@ class Image:
 
 
 class Loaded:
-    """An image whose maps exist. `close` lets them go."""
+    """An image whose maps exist. `close` lets them go.
 
-    def __init__(self, image: Image) -> None:
+    `constants`: 64-bit values to put in wherever an instruction loads the key, for what is known only at run time.
+    """
+
+    def __init__(self, image: Image, constants: Mapping[int, int] | None = None) -> None:
         with contextlib.suppress(OSError, ValueError, ImportError):
             import resource  # not everywhere, as this module may be imported everywhere
 
             # before 5.11 maps count as locked memory
             resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         self._image = image
+        self._constants = dict(constants or {})
         self._fds: list[int] = []
         try:
             for spec in image.maps:
@@ -116,7 +121,7 @@ class Loaded:
 
     def program(self, name: str) -> bytes:
         """Instructions with our maps' descriptors in place. Raises KeyError."""
-        return _translate(self._image.programs[name], dict(enumerate(self._fds)))
+        return _replace(_translate(self._image.programs[name], dict(enumerate(self._fds))), self._constants)
 
     def map_fd(self, name: str) -> int:
         """Descriptor of a map. Raises KeyError."""
@@ -136,6 +141,17 @@ def _translate(code: bytes, numbers: dict[int, int]) -> bytes:
     instructions = np.frombuffer(code, _INSTRUCTION).copy()
     loads = np.flatnonzero((instructions["code"] == _LOAD_64) & (instructions["registers"] >> 4 == _PSEUDO_MAP_FD))
     instructions["immediate"][loads] = [numbers[number] for number in instructions["immediate"][loads].tolist()]
+    return instructions.tobytes()
+
+
+def _replace(code: bytes, constants: dict[int, int]) -> bytes:
+    """Every BPF_LD_IMM64 of a plain number that is a key loads the value instead. It spans two instructions."""
+    instructions = np.frombuffer(code, _INSTRUCTION).copy()
+    immediate = instructions["immediate"].view()
+    for at in np.flatnonzero((instructions["code"] == _LOAD_64) & (instructions["registers"] >> 4 == 0)).tolist():
+        number = int(immediate[at]) & 0xFFFFFFFF | (int(immediate[at + 1]) & 0xFFFFFFFF) << 32
+        if number in constants:
+            immediate[at : at + 2] = struct.unpack("<ii", constants[number].to_bytes(8, "little"))
     return instructions.tobytes()
 
 

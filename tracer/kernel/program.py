@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import time
 from importlib.resources import files
+from typing import Final
 
 from tracer.events import c_declarations
 from tracer.kernel.attach import Mode
@@ -21,7 +22,12 @@ def jiffy_rate() -> int:
     return round(1 / time.clock_getres(6))  # CLOCK_MONOTONIC_COARSE, which Python's time module does not name
 
 
-def constants(types: KernelTypes, symbols: dict[str, int], mode: Mode, pages: dict[Ring, int]) -> dict[str, int]:
+PLACEHOLDER: Final[dict[str, int]] = {name: 0x5EED_0FAD_D2E5_0001 + (i << 40) for i, name in enumerate(SYMBOLS)}
+"""What stands in the text for the address of a kernel function: addresses change with every boot, the text should not,
+so they are put into the instructions (`image.Loaded`)."""
+
+
+def constants(types: KernelTypes, mode: Mode, pages: dict[Ring, int]) -> dict[str, int]:
     """Every number the text leaves open."""
     switch = types.tracepoint("sched_switch")
     values = {
@@ -40,13 +46,13 @@ def constants(types: KernelTypes, symbols: dict[str, int], mode: Mode, pages: di
     for name in ("socket", "accept", "accept4", "epoll_ctl", "getsockopt"):
         values[f"CALL_{name.upper()}"] = CALL[name]
     for name in SYMBOLS:
-        values[name.upper()] = symbols.get(name, 0)
+        values[name.upper()] = PLACEHOLDER[name]
     return values
 
 
-def program_text(types: KernelTypes, symbols: dict[str, int], mode: Mode, pages: dict[Ring, int]) -> str:
+def program_text(types: KernelTypes, mode: Mode, pages: dict[Ring, int]) -> str:
     """The whole C text for this kernel, this mode and rings of that many pages: the same text compiles to the same."""
-    values = constants(types, symbols, mode, pages)
+    values = constants(types, mode, pages)
     defines = "".join(f"#define {name} {value:#x}{'ULL' if value >> 31 else ''}\n" for name, value in values.items())
     folder = files("tracer.kernel") / "text"
     pieces = {name: (folder / name).read_text(encoding="utf-8") for name in TEXTS}

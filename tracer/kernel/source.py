@@ -26,9 +26,9 @@ from tracer.kernel.clock import Clock
 from tracer.kernel.compile import CompileError, compile_text
 from tracer.kernel.doctor import capabilities, missing_rights
 from tracer.kernel.fields import FIELDS, find
-from tracer.kernel.image import Images, Loaded
+from tracer.kernel.image import Image, Images, Loaded
 from tracer.kernel.probes import ALL_GROUPS, PROBES, SYMBOLS, Group, Hook, Probe
-from tracer.kernel.program import program_text
+from tracer.kernel.program import PLACEHOLDER, program_text
 from tracer.kernel.ring import MappedRing, Tallies, Tally
 from tracer.kernel.seed import Seeder
 from tracer.kernel.settle import settle
@@ -140,14 +140,8 @@ class KernelSource:
             raise
 
     def _load(self, types: KernelTypes, symbols: dict[str, int], mode: Mode, followed: Filter) -> None:
-        pages = {ring: size // _PAGE for ring, size in self.ring_bytes.items()}
-        text = program_text(types, symbols, mode, pages)
-        images = Images()
-        image = images.get(text)
-        if image is None:
-            image = compile_text(text)
-            images.put(text, image)
-        self._module = Loaded(image)
+        image = image_of(types, mode, self.ring_bytes)
+        self._module = Loaded(image, {PLACEHOLDER[name]: symbols.get(name, 0) for name in SYMBOLS})
         self.running_mode = mode
         self._fill_maps(followed)
         for ring, name in RINGS.items():
@@ -336,6 +330,27 @@ class KernelSource:
         if self._module is not None:
             self._module.close()
             self._module = None
+
+
+def image_of(types: KernelTypes, mode: Mode, ring_bytes: dict[Ring, int]) -> Image:
+    """The programs for this kernel: from the cache, or compiled now and kept. Raises CompileError, BccMissing."""
+    text = program_text(types, mode, {ring: size // _PAGE for ring, size in ring_bytes.items()})
+    images = Images()
+    image = images.get(text)
+    if image is None:
+        image = compile_text(text)
+        images.put(text, image)
+    return image
+
+
+def prepare() -> None:
+    """Compile ahead (set-up calls it), so that the first trace starts as fast as the second. Raises `KernelError`."""
+    try:
+        types = KernelTypes()
+        image_of(types, Mode.TP_BTF, DEFAULT_BYTES)
+        types.save()
+    except (BtfError, BccMissing, CompileError) as error:
+        raise KernelError(str(error)) from error
 
 
 def _u32(value: int) -> bytes:

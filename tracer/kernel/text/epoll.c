@@ -6,7 +6,7 @@
 static __always_inline void tell_readers(u64 sk, u64 cookie, u8 state, u8 shut, u64 wq)
 {
 #if HAVE_wq_head && HAVE_wait_entry && HAVE_eppoll_base && HAVE_epitem_ep
-    if (!wq || !EP_POLL_CALLBACK)
+    if (!wq)
         return;
     u64 list = wq + AT_wq_list, entry = wq_head(wq, 0);
     for (int i = 0; i < MAX_WAITERS && entry && entry != list; i++) {

@@ -122,7 +122,7 @@ int on_netif_receive_skb(volatile u64 *ctx)
 int on_softirq_exit(volatile u64 *ctx)
 {
     struct here *at = here();
-    if (at && (at->packet | at->dirty))
+    if (at && (at->packet | at->dirty | at->ready))
         leave_packet(at);
     return 0;
 }
