@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from tracer.history import Relevant
 from tracer.timeline import Timeline
-from tui.ladder.rows import Rows
 from tui.ladder.model import MERGED
+from tui.ladder.rows import Rows
 
 
 class Track:
@@ -29,8 +29,10 @@ class Track:
         self._timeline = timeline
         self._relevant = Relevant(timeline, connection)
         self._orders: NDArray[np.int64] = np.zeros(0, np.int64)
+        self._rows = Rows(self._relevant.pids)
+        self._folded: NDArray[np.int64] = np.zeros(0, np.int64)
         self._ends: list[int] = []
-        self._ends_of = -1
+        """How many events are shown when each row but the last is."""
 
     def __len__(self) -> int:
         return len(self._orders)
@@ -53,24 +55,32 @@ class Track:
 
     def rest(self, place: int, by: int) -> int:
         """From `place` events shown, how many are shown `by` rows further on (back where negative)."""
-        ends = self._rows_end()
-        if not ends:
+        if not self._fold():
             return max(0, min(place + by, len(self)))
+        ends = [*self._ends, len(self)]
         at = bisect_right(ends, place) + by - 1 if by > 0 else bisect_left(ends, place) + by
         return ends[min(at, len(ends) - 1)] if at >= 0 else 0
 
-    def _rows_end(self) -> list[int]:
-        """How many events are shown when each row is; empty where rows are not merged. Worked out when asked for."""
+    def row_of(self, order: int) -> tuple[int, int]:
+        """Orders of the first and the last event of the row that holds the event; its own where nothing is merged."""
+        if not self._fold() or not len(self):
+            return order, order
+        at = bisect_right(self._ends, min(self.place_of(order), len(self) - 1))
+        first = self._ends[at - 1] if at else 0
+        last = self._ends[at] if at < len(self._ends) else len(self)
+        return min(self[first], order), max(self[last - 1], order)
+
+    def _fold(self) -> bool:
+        """Merge what has come into rows; False where there are too many events for that."""
         if len(self) > MERGED:
-            return []
-        if self._ends_of != len(self):
-            self._ends_of = len(self)
-            rows = Rows(self._relevant.pids)
-            self._ends = []
-            for place, order in enumerate(self._orders.tolist()):
-                before = len(rows.rows)
-                rows.add(self._timeline[order])
-                if len(rows.rows) > before and place:
-                    self._ends.append(place)
-            self._ends.append(len(self))
-        return self._ends
+            return False
+        done = len(self._folded)
+        if not np.array_equal(self._folded, self._orders[:done]):
+            self._rows, self._ends, done = Rows(self._relevant.pids), [], 0
+        for place in range(done, len(self)):
+            before = len(self._rows.rows)
+            self._rows.add(self._timeline[int(self._orders[place])])
+            if len(self._rows.rows) > before and place:
+                self._ends.append(place)
+        self._folded = self._orders
+        return True

@@ -7,8 +7,8 @@ never call into it. What is being looked at is a `Watch`; the keys only change t
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import ClassVar, Final
 
 from textual.app import ComposeResult
@@ -23,8 +23,9 @@ from tui.connections import Connection
 from tui.feed import Feed
 from tui.keys import KEYS
 from tui.ladder.widget import Ladder
-from tui.moment import Moment
+from tui.moment import Facts, Moment, Question, question
 from tui.player import Mode
+from tui.telling import queues, sections, sentence, where
 from tui.watch import NOWHERE, Watch
 from tui.widgets.footer import KeyFooter
 from tui.widgets.header import Header, HeaderFacts
@@ -41,6 +42,10 @@ OVERVIEW_SECONDS: Final = 0.25
 """The overview is drawn anew at most that often."""
 INSPECT_SECONDS: Final = 0.1
 """While the cursor rides a live tail, the inspector follows at most that often."""
+FLOOD: Final = 1_000
+"""Events since the last look past which a riding inspector tells of the event alone."""
+LONG: Final = 20_000
+"""Events to fold past which the answer is worked out in another thread (some tenths of a second)."""
 
 
 class TraceScreen(Screen[None]):
@@ -63,6 +68,8 @@ class TraceScreen(Screen[None]):
         self._counted = (clock(), feed.written)
         self._overview_due = self._inspect_due = 0.0
         self._drawn: tuple[object, ...] = ()
+        self._asked: Question | None = None
+        self._facts = Facts(question(self.view))
 
     @property
     def timeline(self) -> Timeline:
@@ -99,6 +106,7 @@ class TraceScreen(Screen[None]):
     def _fit(self) -> None:
         self._overview_due = self._inspect_due = 0.0
         self._drawn = ()
+        self._asked = None
         self.look()
 
     # What changed is painted
@@ -124,11 +132,9 @@ class TraceScreen(Screen[None]):
         if drawn != self._drawn:
             self._drawn = drawn
             self.query_one(Ladder).show(view.focus, view.limit, view.cursor, present)
-        if self._moment.stale(view) and (now >= self._inspect_due or view.player.mode is not Mode.FOLLOW):
-            began = time.perf_counter()
+        if now >= self._inspect_due or view.player.mode is not Mode.FOLLOW:
+            self._inspect_due = now + INSPECT_SECONDS
             self._inspect()
-            # A flood must not be slowed down by looking at its every last event: at most a tenth of the time.
-            self._inspect_due = now + max(INSPECT_SECONDS, 10 * (time.perf_counter() - began))
         self._paint_scrubber()
 
     def _count(self, now: float) -> None:
@@ -183,13 +189,36 @@ class TraceScreen(Screen[None]):
         overview.show(chosen, view.focus, stop, until)
 
     def _inspect(self) -> None:
-        view = self.view
-        self._moment.look(view)
-        self.query_one(Inspector).show(self._moment.sections())
-        self.query_one(Sentence).show(self._moment.where(), self._moment.sentence())
-        queues = self.query_one(Queues)
-        if queues.display:
-            queues.show(*self._moment.queues())
+        """Ask about the cursor's event; what would take long to answer is answered later, or not while it rushes by."""
+        asked = question(self.view)
+        if asked == self._asked:
+            return
+        cost = self._moment.cost(asked)
+        if self.view.player.mode is Mode.FOLLOW and self.view.riding and cost > FLOOD:
+            self._asked = None  # once it is calmer, it is asked again
+            self._tell(self._moment.glance(asked))
+            return
+        self._asked = asked
+        if cost > LONG:
+            self._tell(self._moment.glance(asked))
+            self.run_worker(partial(self._think, asked), thread=True, group="inspect")
+        else:
+            self._tell(self._moment.look(asked))
+
+    def _think(self, asked: Question) -> None:
+        """In another thread."""
+        if asked == self._asked:
+            facts = self._moment.look(asked)
+            if asked == self._asked:
+                self.app.call_from_thread(self._tell, facts)
+
+    def _tell(self, facts: Facts) -> None:
+        self._facts = facts
+        self.query_one(Inspector).show(sections(facts, self.timeline))
+        self.query_one(Sentence).show(where(facts), sentence(facts))
+        pane = self.query_one(Queues)
+        if pane.display:
+            pane.show(*queues(facts))
 
     def _paint_scrubber(self) -> None:
         view = self.view
@@ -259,11 +288,11 @@ class TraceScreen(Screen[None]):
 
     def action_cause(self) -> None:
         """To the event that led to this one."""
-        self._follow(self._moment.cause, "No cause is known: the evidence does not say what led to this event.")
+        self._follow(self._facts.cause, "No cause is known: the evidence does not say what led to this event.")
 
     def action_effect(self) -> None:
         """To the first event that this one led to."""
-        self._follow(next(iter(self._moment.effects), None), "No effect is known among the events shown.")
+        self._follow(next(iter(self._facts.effects), None), "No effect is known among the events shown.")
 
     def _follow(self, link: Link | None, otherwise: str) -> None:
         if link is None or not self.view.go(link.order):

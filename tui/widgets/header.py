@@ -57,6 +57,7 @@ def header_line(facts: HeaderFacts, width: int) -> Content:
     focus = f"#{facts.connection} " if facts.connection else ""
     probes = " ".join(f"{plain(p.group)} {'✓' if p.on else '✗'}" for p in facts.probes)
     off = sum(not p.on for p in facts.probes)
+    summary = f"probes: {off} off" if off else f"probes: all {len(facts.probes)}"
     parts = [
         _Part(7, "synfin", ""),
         _Part(3, plain(facts.title), plain(facts.title)[: max(8, width // 6)], "bold"),
@@ -65,7 +66,7 @@ def header_line(facts: HeaderFacts, width: int) -> Content:
         _Part(0, lost, lost, "bold reverse" if facts.lost else ""),
         _Part(1, f"{focus}{facts.ends}" if facts.ends else focus.strip(), f"{focus}{facts.ends_short}".strip()),
         _Part(6 if not facts.filter else 2, f"filter: {plain(facts.filter) or 'none'}", ""),
-        _Part(4, f"probes: {probes}" if probes else "", f"probes: {off} off" if off else f"probes: all {len(facts.probes)}"),
+        _Part(4, f"probes: {probes}" if probes else "", summary),
     ]
     chosen = _fit([part for part in parts if part.text], width - 2)
     line = Content(" ")

@@ -21,8 +21,8 @@ LABEL: Final = 9
 class Line(NamedTuple):
     """One fact."""
 
-    label: str
-    """What it is about; empty goes on from the line before."""
+    label: str | None
+    """What it is about; empty goes on from the line before, None takes the whole width."""
     text: Content
 
 
@@ -41,6 +41,9 @@ def sections_content(sections: Sequence[Section], width: int, rule: str = "─")
             out.append(Content(""))
         out.append(title_line(section.title, width, rule))
         for line in section.lines:
+            if line.label is None:
+                out += line.text.wrap(max(width, 8))
+                continue
             wrapped = line.text.wrap(max(width - LABEL, 8)) or [Content("")]
             for i, part in enumerate(wrapped):
                 label = line.label if i == 0 else ""
