@@ -13,6 +13,7 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from tracer.replay.analysis import findings_of
 from tracer.segments import ACK, AE, CWR, ECE, FIN, PSH, RST, SYN, URG
 from tracer.states import STATES, State
 from tracer.timeline import Event, address
@@ -178,11 +179,12 @@ def call(event: Event) -> str:
 def segment(event: Event) -> str:
     """A segment as Wireshark lists it: 40000 → 80 [SYN] Seq=1 Win=64240 Len=0."""
     ack = f" Ack={event['ack']}" if event["flags"] & ACK else ""
+    found = "".join(f"[{row.label.partition(' {')[0]}] " for row in findings_of(event["analysis"]))
     options = (f" MSS={event['mss']}" if event["mss"] else "") + (
         f" WS={1 << event['wscale']}" if event["wscale"] >= 0 and event["flags"] & SYN else ""
     )
     return (
-        f"{event['sport']} → {event['dport']} [{flags(event['flags'])}] Seq={event['seq']}{ack} "
+        f"{found}{event['sport']} → {event['dport']} [{flags(event['flags'])}] Seq={event['seq']}{ack} "
         f"Win={event['window']} Len={event['length']}{options}"
     )
 

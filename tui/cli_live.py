@@ -28,6 +28,7 @@ from scenarios.stage import Ground, Stage, StageError
 from tracer import __version__
 from tracer.kernel.clock import measure
 from tracer.recording.writer import Recorder, RecordingError
+from tracer.replay.findings import PacketFindings
 from tracer.replay.infer_events import StateEvents
 from tracer.session import EventSource, Session, Sink
 from tracer.tables.source import TableSource
@@ -160,7 +161,8 @@ def _watch(request: Request, stage: Stage, ground: Ground) -> LiveFeed:
     sinks: list[Sink] = [recorder] if recorder else []
     if request.form != "screen":
         sinks.append(Printer(request.form, terminal_width()))
-    session = Session(sources, sinks=sinks, derive=[StateEvents().extend] if inferring else [])
+    derive = [PacketFindings().extend, StateEvents().extend] if inferring else [PacketFindings().extend]
+    session = Session(sources, sinks=sinks, derive=derive)
     pace = request.pace if request.pace is not None else SCREEN_PACE if request.form == "screen" else 0.0
     play = Play(stage, hold_steps=request.step, pace=pace, listener=reports.hear)
     session.start()

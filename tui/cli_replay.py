@@ -16,6 +16,7 @@ from tracer.capture import ByteSource, CaptureError, open_capture
 from tracer.capture.events import CaptureSource
 from tracer.recording.reader import is_recording
 from tracer.recording.source import RecordingSource
+from tracer.replay.findings import PacketFindings
 from tracer.replay.infer_events import StateEvents
 from tracer.session import Session
 from tracer.timeline import Timeline
@@ -37,9 +38,8 @@ class ReplayFeed:
     def __init__(self, source: RecordingSource | CaptureSource, printer: Printer | None = None) -> None:
         self.source = source
         ours = isinstance(source, RecordingSource)
-        self.session = Session(
-            [source], sinks=[printer] if printer else [], derive=[] if ours else [StateEvents().extend]
-        )
+        derive = [PacketFindings().extend] if ours else [PacketFindings().extend, StateEvents().extend]
+        self.session = Session([source], sinks=[printer] if printer else [], derive=derive)
         self.finished = False
         self._reader: threading.Thread | None = None
         self._stopping = False

@@ -75,8 +75,6 @@ class Memory:
     queues: dict[Side, str] = field(default_factory=dict)
     base: dict[Side, int] = field(default_factory=dict)
     """Sequence number that counts as 0, per side: that of its SYN."""
-    seen: dict[Side, int] = field(default_factory=dict)
-    """Highest sequence number sent per side, one past the last byte."""
     segments: dict[tuple[object, ...], int] = field(default_factory=dict)
     """Rows of segments that have left and not arrived."""
     calls: dict[int, tuple[int, str]] = field(default_factory=dict)
@@ -89,7 +87,7 @@ class Memory:
     def copy(self) -> Memory:
         """One that can go another way."""
         return replace(
-            self, queues=dict(self.queues), base=dict(self.base), seen=dict(self.seen), segments=dict(self.segments),
+            self, queues=dict(self.queues), base=dict(self.base), segments=dict(self.segments),
             calls=dict(self.calls), waiting=dict(self.waiting),
         )  # fmt: skip
 

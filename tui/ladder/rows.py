@@ -23,6 +23,7 @@ from typing import Final
 
 from tracer.events import PACKETS
 from tracer.kinds import EVIDENCE_MARK, Evidence, Side
+from tracer.replay.analysis import RETRANSMISSION
 from tracer.segments import ACK, FIN, RST, SYN
 from tracer.states import State
 from tracer.timeline import Event
@@ -168,7 +169,7 @@ class Rows:
             # Others came between: the arrival is a row of its own, and the departure stays open-ended.
             self._begin_arrow(event, self._arrow(event, again=False, left=False, arrived=True), stage=3)
             return
-        again = self._again(event)
+        again = bool(event["analysis"] & RETRANSMISSION)
         if event.name == "packet:sent":
             self._begin_arrow(event, self._arrow(event, again=again, left=True, arrived=False), stage=2)
             self.memory.segments[key] = len(self.rows) - 1
@@ -180,18 +181,6 @@ class Rows:
         free = row is not None and row.arrow is None and row.stage < 2 and row.from_client == arrow.to_right
         self._place(event, stage, side=event.side, begins=not free, main=True)
         self.rows[-1] = replace(self.rows[-1], arrow=arrow)
-
-    def _again(self, event: Event) -> bool:
-        """Sent before: it begins below the highest number sent, and carries something (a FIN or SYN counts)."""
-        size = event["length"] + bool(event["flags"] & SYN) + bool(event["flags"] & FIN)
-        end, most = event["seq"] + size, self.memory.seen.get(event.side)
-        if not size or (event["flags"] & SYN and most is None):
-            self.memory.seen.setdefault(event.side, end)
-            return False
-        below = most is not None and ((end - most) & 0xFFFF_FFFF >= 1 << 31 or end == most)
-        if not below:
-            self.memory.seen[event.side] = end & 0xFFFF_FFFF
-        return bool(below)
 
     def _relative(self, side: Side, number: int) -> int:
         """Counted from the side's SYN, as Wireshark does; where that was not seen, from one below the first number."""
