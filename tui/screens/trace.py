@@ -288,11 +288,19 @@ class TraceScreen(Screen[None]):
 
     def action_cause(self) -> None:
         """To the event that led to this one."""
-        self._follow(self._facts.cause, "No cause is known: the evidence does not say what led to this event.")
+        self._follow(self._fresh().cause, "No cause is known: the evidence does not say what led to this event.")
 
     def action_effect(self) -> None:
         """To the first event that this one led to."""
-        self._follow(next(iter(self._facts.effects), None), "No effect is known among the events shown.")
+        self._follow(next(iter(self._fresh().effects), None), "No effect is known among the events shown.")
+
+    def _fresh(self) -> Facts:
+        """The facts of where the cursor is now: keys may come faster than frames."""
+        asked = question(self.view)
+        if asked != self._facts.asked and self._moment.cost(asked) <= LONG:
+            self._asked = asked
+            self._tell(self._moment.look(asked))
+        return self._facts
 
     def _follow(self, link: Link | None, otherwise: str) -> None:
         if link is None or not self.view.go(link.order):
