@@ -109,9 +109,8 @@ def row(line: Row, width: int, start: int, *, lit: bool = False) -> list[Piece]:
 
 def _end(end: End, width: int) -> list[Piece]:
     info = STATES[end.state]
-    if end.state == State.UNKNOWN:
-        return [(fit("", width), "app")]
-    code = info.code + (end.mark or " ")
+    # A state that is not known is not drawn; what is known beside it is.
+    code = "   " if end.state == State.UNKNOWN else info.code + (end.mark or " ")
     role = info.group if end.moved else f"{info.group}-on"
     rest = width - len(code)
     if rest <= 0:
@@ -131,9 +130,8 @@ def _wire(arrow: Arrow | None, width: int) -> str:
     line = "═" if arrow.again else "╌" if arrow.dashed else "─"
     half = not (arrow.left and arrow.arrived)
     room = (width * 2 // 3 if half else width) - 6
-    label = best(arrow.label, room)[: max(room, 0)]
-    if arrow.again and len(label) + 4 <= room:
-        label += " rtx"
+    again = " rtx" if arrow.again else ""
+    label = best(tuple(text + again for text in arrow.label), room)[: max(room, 0)]
     head = "✗" if arrow.reset else "▶" if arrow.to_right else "◀"
     if not half:
         body = f" {label} ".center(width - 1, line) if label else line * (width - 1)
