@@ -26,6 +26,7 @@ _ALWAYS: Final = np.array([NUMBER[kind.name] for kind in KINDS if kind.lane == L
 _CALLS: Final = np.array([NUMBER["syscall:enter"], NUMBER["syscall:exit"]])
 _ACTORS: Final = {"client": Side.CLIENT, "server": Side.SERVER}
 _PACKETS: Final = np.array(sorted(PACKETS))
+_BORN, _STEP = NUMBER["request:born"], NUMBER["actor:step"]
 _REQUESTS: Final = ("request:born", "request:timer", "request:gone")
 
 
@@ -93,49 +94,61 @@ class Relevant:
         """Number of each listener it came through -> its kernel address and its port."""
         self._sockets: set[int] = set()
         """Its own sockets: what was done with them before they were connected belongs to it too."""
-        self._done = self._looked = 0
+        self._done = self._looked = self._found = 0
         self._orders = _none()
 
     def orders(self) -> Orders:
-        """All of them up to now. Looked for again from the start when another process or listener joins in."""
+        """All of them up to now. Looked for again from the start when another process or listener joins in.
+
+        A view on what is kept, so that asking again and again while a flood comes in is cheap; do not write to it.
+        """
         count = len(self._timeline)
         if self._meet(count):
-            self._done, self._orders = 0, _none()
-        if self._done < count:
-            parts, at = [self._orders], self._done
-            for heads in self._timeline.heads(self._done, count):
-                mine = heads["conn"] == self._conn
-                free = heads["conn"] == 0
-                if self.pids:
-                    mine |= free & np.isin(heads["pid"], list(self.pids)) & (heads["sock"] == 0)
-                if self.listeners or self._sockets:
-                    mine |= free & np.isin(heads["sock"], [*self.listeners, *self._sockets])
-                mine |= np.isin(heads["kind"], _ALWAYS)
-                parts.append(np.flatnonzero(mine) + at)
-                at += len(heads)
-            self._orders, self._done = np.concatenate(parts), count
-        return self._orders
+            self._done, self._found, self._orders = 0, 0, _none()  # earlier answers stay what they were
+        at = self._done
+        for heads in self._timeline.heads(self._done, count):
+            mine = heads["conn"] == self._conn
+            free = heads["conn"] == 0
+            if self.pids:
+                mine |= free & np.isin(heads["pid"], list(self.pids)) & (heads["sock"] == 0)
+            if self.listeners or self._sockets:
+                mine |= free & np.isin(heads["sock"], [*self.listeners, *self._sockets])
+            mine |= np.isin(heads["kind"], _ALWAYS)
+            self._append(np.flatnonzero(mine) + at)
+            at += len(heads)
+        self._done = count
+        return self._orders[: self._found]
+
+    def _append(self, orders: Orders) -> None:
+        need = self._found + len(orders)
+        if need > len(self._orders):
+            grown = np.zeros(max(need, 2 * len(self._orders)), np.int64)
+            grown[: self._found] = self._orders[: self._found]
+            self._orders = grown
+        self._orders[self._found : need] = orders
+        self._found = need
 
     def _meet(self, count: int) -> bool:
         """Find the processes and listeners of the connection; True when there are new ones."""
         before = len(self.pids) + len(self.listeners) + len(self._sockets)
-        for order in self._new(self._timeline.indices("conn", self._conn), count):
-            event = self._timeline[order]
-            if event.sock:
-                self._sockets.add(event.sock)
-            if event.number in _CALLS and event.ctx == 0 and event.side:
-                self.pids.setdefault(event.pid, event.side)
-            elif event.name == "request:born":
-                self._meet_listener(event["listener"], event["sport"], order)
-        for order in self._new(self._timeline.indices("kind", NUMBER["actor:step"]), count):
-            event = self._timeline[order]
-            if event["actor"] in _ACTORS:  # what a scenario calls its actors says which end they play
-                self.pids.setdefault(event.pid, _ACTORS[event["actor"]])
+        at = self._looked
+        for heads in self._timeline.heads(self._looked, count):
+            places = np.flatnonzero(heads["conn"] == self._conn)
+            mine = heads[places]
+            self._sockets |= set(np.unique(mine["sock"]).tolist()) - {0}
+            calls = mine[np.isin(mine["kind"], _CALLS) & (mine["ctx"] == 0) & (mine["side"] > 0)]
+            for first in sorted(np.unique(calls["pid"], return_index=True)[1].tolist()):
+                self.pids.setdefault(int(calls["pid"][first]), Side(int(calls["side"][first])))
+            for place in places[mine["kind"] == _BORN].tolist():
+                event = self._timeline[at + place]
+                self._meet_listener(event["listener"], event["sport"], event.order)
+            for place in np.flatnonzero(heads["kind"] == _STEP).tolist():
+                event = self._timeline[at + place]
+                if event["actor"] in _ACTORS:  # what a scenario calls its actors says which end they play
+                    self.pids.setdefault(event.pid, _ACTORS[event["actor"]])
+            at += len(heads)
         self._looked = count
         return len(self.pids) + len(self.listeners) + len(self._sockets) > before
-
-    def _new(self, orders: Orders, count: int) -> list[int]:
-        return [int(order) for order in orders[np.searchsorted(orders, self._looked) : np.searchsorted(orders, count)]]
 
     def _meet_listener(self, address: int, port: int, order: int) -> None:
         """The socket that lived at ``address`` last before ``order`` and has no connection, and who calls on it."""
