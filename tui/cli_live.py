@@ -159,7 +159,7 @@ def _watch(request: Request, stage: Stage, ground: Ground) -> LiveFeed:
     probes.append(Probe("script", True))
     recorder = _recorder(request, stage, ground, probes)
     sinks: list[Sink] = [recorder] if recorder else []
-    if request.form != "screen":
+    if request.form != "screen" and request.recording != "-":  # then standard output is the recording's
         sinks.append(Printer(request.form, terminal_width()))
     derive = [PacketFindings().extend, StateEvents().extend] if inferring else [PacketFindings().extend]
     session = Session(sources, sinks=sinks, derive=derive)

@@ -19,14 +19,17 @@ import signal
 import struct
 import subprocess
 import sys
+import tempfile
 import termios
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+import click
 import pytest
 
 if not sys.platform.startswith("linux"):
@@ -47,6 +50,12 @@ else:
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
 MARK: Final = "SYNFIN_TEST_MARK"
 NOBODY: Final = 65534
+THIS: Final = (sys.executable, "-m", "tui.cli")
+_PLAIN: Final = {
+    "PATH": os.environ.get("PATH", os.defpath),
+    "PYTHONPATH": os.pathsep.join((str(ROOT), str(Path(click.__file__).resolve().parent.parent))),
+}
+"""Environment in which an interpreter without our packages finds the clone and the dependencies."""
 PATIENCE: Final = 60.0
 """Seconds after which a command counts as hanging, on a machine with much else to do."""
 _ESCAPES: Final = re.compile(r"\x1b(\[[0-9;?<>=]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|[@-Z\\-_=>])")
@@ -72,25 +81,31 @@ class Synfin:
 
     folder: Path
     """Where they are typed."""
+    before: tuple[str, ...] = ()
+    """The command that runs them, when they do not run by themselves."""
+    python: tuple[str, ...] = THIS
+    """Interpreter and arguments that stand for `synfin`."""
+    variables: dict[str, str] = field(default_factory=dict)
+    """Environment of its own."""
     mark: str = field(default_factory=lambda: uuid.uuid4().hex)
     started: list[subprocess.Popen[bytes]] = field(default_factory=list)
     mounts: set[str] = field(default_factory=lambda: namespace_mounts())
 
-    def environment(self, **more: str) -> dict[str, str]:
-        """As small as a login's; `more` adds to it."""
-        inherited = {name: os.environ[name] for name in ("PATH", "LANG", "XDG_CACHE_HOME") if name in os.environ}
-        home = os.environ.get("HOME", str(self.folder))
-        return {"HOME": home, "PYTHONPATH": str(ROOT), "TERM": "xterm-256color", **inherited, **more, MARK: self.mark}
+    def environment(self) -> dict[str, str]:
+        """As small as a login's."""
+        inherited = {
+            name: os.environ[name] for name in ("HOME", "PATH", "LANG", "XDG_CACHE_HOME") if name in os.environ
+        }
+        return {"PYTHONPATH": str(ROOT), "TERM": "xterm-256color", **inherited, **self.variables, MARK: self.mark}
 
     def start(
-        self, *words: str, before: Sequence[str] = (), python: Sequence[str] = (), env: dict[str, str] | None = None,
-        stdin: int = subprocess.DEVNULL, stdout: int = subprocess.PIPE, stderr: int = subprocess.PIPE, **how: Any,
+        self, *words: str, before: Sequence[str] = (), stdin: int = subprocess.DEVNULL, stdout: int = subprocess.PIPE,
+        stderr: int = subprocess.PIPE, **how: Any,
     ) -> subprocess.Popen[bytes]:  # fmt: skip
         """Begin `synfin WORDS`, in a process group of its own; `before` is a command that runs it."""
-        command = [*before, *(python or (sys.executable, "-m", "tui.cli")), *words]
         process = subprocess.Popen(
-            command, cwd=self.folder, env=self.environment(**(env or {})), stdin=stdin, stdout=stdout, stderr=stderr,
-            **{"process_group": 0, **how},
+            [*self.before, *before, *self.python, *words], cwd=self.folder, env=self.environment(),
+            stdin=stdin, stdout=stdout, stderr=stderr, **{"process_group": 0, **how},
         )  # fmt: skip
         self.started.append(process)
         return process
@@ -102,7 +117,8 @@ class Synfin:
         except subprocess.TimeoutExpired:
             process.kill()
             out, err = process.communicate()
-            raise AssertionError(f"{process.args} hangs; it said: {err.decode(errors='replace')}") from None
+            said = (err or b"").decode(errors="replace")
+            raise AssertionError(f"{process.args!r} hangs; it said: {said}") from None
         ran = Ran(process.returncode, (out or b"").decode(), (err or b"").decode())
         assert "Traceback" not in ran.err, ran.err
         assert "Error:" not in ran.err.replace("Usage:", ""), ran.err
@@ -169,16 +185,19 @@ def ownerless_programs() -> dict[int, str]:
     return loaded
 
 
-@pytest.fixture
-def synfin(tmp_path: Path) -> Iterator[Synfin]:
-    """Types commands in a folder of its own; whatever the test did, nothing may be left behind."""
-    typist = Synfin(tmp_path)
+def _typing(typist: Synfin) -> Iterator[Synfin]:
     yield typist
     running = [process.args for process in typist.started if process.poll() is None]
     left = "" if running else typist.left_behind()
     typist.close()
     assert not running, f"still running: {running}"
     assert not left, f"left behind: {left}"
+
+
+@pytest.fixture
+def synfin(tmp_path: Path) -> Iterator[Synfin]:
+    """Types commands in a folder of its own; whatever the test did, nothing may be left behind."""
+    yield from _typing(Synfin(tmp_path))
 
 
 # A terminal
@@ -280,7 +299,7 @@ class Performance:
         """Play up to the end of this step, hold there, and give the world as it was told until then."""
         for number in range(self.play.position + 1, step + 1):
             self.play.next_step()
-            wait_for(lambda number=number: self.play.position >= number or self.play.failure, f"step {number}")
+            wait_for(partial(self._past, number), f"step {number}")
             assert not self.play.failure
         # The session holds back its last few milliseconds: a quiet timeline is a complete one.
         count, since = -1, time.monotonic()
@@ -289,6 +308,9 @@ class Performance:
                 count, since = len(self.timeline), time.monotonic()
             time.sleep(0.01)
         return world_after(self.timeline)
+
+    def _past(self, step: int) -> bool:
+        return self.play.position >= step or bool(self.play.failure)
 
     def finish(self) -> Timeline:
         """Play to the end and take everything down; the whole timeline."""
@@ -367,25 +389,29 @@ def wait_for(reached: Callable[[], object], what: str, within: float = PATIENCE)
         time.sleep(0.005)
 
 
-def as_nobody() -> tuple[list[str], list[str]]:
+def _as_nobody() -> tuple[tuple[str, ...], tuple[str, ...]]:
     """How to run the command as a plain user: what stands before it, and the interpreter with its arguments.
 
     As root, the user nobody with an interpreter that he may run; skips where there is none. Else, oneself.
     """
     if os.geteuid() != 0:
-        return [], [sys.executable, "-m", "tui.cli"]
-    before = ["setpriv", "--reuid", str(NOBODY), "--regid", str(NOBODY), "--clear-groups"]
+        return (), THIS
+    # setpriv itself keeps root's capabilities until it executes something: env is what nobody must be able to run.
+    before = ("setpriv", "--reuid", str(NOBODY), "--regid", str(NOBODY), "--clear-groups", "env")
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     for python in (sys.executable, f"/usr/bin/{version}", f"/usr/local/bin/{version}"):
-        tried = [*before, python, "-c", "pass"]
+        tried = [*before, python, "-c", "import click, tui, numpy"]
         with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-            if subprocess.run(tried, capture_output=True, timeout=20, check=False).returncode == 0:
-                return before, [python, "-m", "tui.cli"]
-    pytest.skip(f"needs test: no {version} that the user nobody may run")
+            if subprocess.run(tried, env=_PLAIN, capture_output=True, timeout=20, check=False).returncode == 0:
+                return before, (python, "-m", "tui.cli")
+    pytest.skip(f"needs test: no {version} that the user nobody may run, or no access to this clone for him")
 
 
-def site_packages() -> str:
-    """Where the dependencies of this interpreter lie."""
-    import click
-
-    return str(Path(click.__file__).resolve().parent.parent)
+@pytest.fixture
+def nobody() -> Iterator[Synfin]:
+    """Types commands as a plain user, in a folder of his own; nothing may be left behind."""
+    before, python = _as_nobody()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o777)
+        yield from _typing(Synfin(folder, before, python, {**_PLAIN, "HOME": name}))

@@ -28,9 +28,14 @@ HEAD: Final = ("ctx", "addr", "cookie", "pid", "tid", "fd", "cpu", "probe_time")
 """Head fields that are written under their own names; time, kind, source and evidence are written in any case."""
 _HEX_HEAD: Final = frozenset(f.name for f in HEAD_FIELDS if f.type == "ptr")
 _NAMES: Final = {name: PREFIX + name.upper() for name in (*HEAD, *(f.name for kind in KINDS for f in kind.fields))}
+_COUNTED: Final = "frame"
+"""Derived, but from no header: a packet's number when it was seen live, which others that have gone by decide."""
 _WRITTEN: Final[dict[int, tuple[Field, ...]]] = {
-    NUMBER[kind.name]: tuple(f for f in kind.fields if not f.derived or kind.lane != Lane.WIRE) for kind in KINDS
-}
+    NUMBER[kind.name]: tuple(
+        f for f in kind.fields if not f.derived or kind.lane != Lane.WIRE or f.name == _COUNTED
+    )
+    for kind in KINDS
+}  # fmt: skip
 _BY_KEY: Final[dict[int, dict[str, Field]]] = {
     number: {_NAMES[f.name]: f for f in fields} for number, fields in _WRITTEN.items()
 }
