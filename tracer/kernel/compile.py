@@ -28,7 +28,8 @@ STUB: Final = "include"
 VARIABLE: Final = "BCC_KERNEL_SOURCE"
 _MISSING: Final = 3
 """Exit status of the child: there is no BCC."""
-_PATIENCE: Final = 60
+_PATIENCE: Final = 300
+"""Seconds; usually one, but a minute where the machine itself is emulated."""
 
 
 class CompileError(Exception):
