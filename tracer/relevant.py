@@ -2,8 +2,9 @@
 
 A connection's own events are few among those of a busy machine, but more than those that carry its number belong to its
 story: what was done with its sockets before they were connected, what its listener did, and what the processes at its
-ends did outside of other connections (slept, woke, waited on epoll). All of it is found by columns, in bulk: a
-timeline of a million events is searched in milliseconds.
+ends did outside of other connections (slept, woke, waited on epoll). A busy server does that for thousands of others
+too, so it counts only near an event of the connection's own. All is found by columns, in bulk: a timeline of a million
+events is searched in milliseconds.
 """
 
 from __future__ import annotations
@@ -27,7 +28,13 @@ _CALLS: Final = np.array([NUMBER["syscall:enter"], NUMBER["syscall:exit"]])
 _ACTORS: Final = {"client": Side.CLIENT, "server": Side.SERVER}
 _PACKETS: Final = np.array(sorted(PACKETS))
 _BORN, _STEP = NUMBER["request:born"], NUMBER["actor:step"]
+_LIFE: Final = np.array([NUMBER["socket:state"], NUMBER["socket:destroy"]])
 _REQUESTS: Final = ("request:born", "request:timer", "request:gone")
+_ACCEPTS: Final = ("accept:queued", "accept:taken", "socket:queues")
+
+NEAR: Final = 4096
+"""Events after one of the connection's own (and before its first) among which its processes are still listened to.
+Looking ahead is not possible: what once counted must go on to count as the timeline grows."""
 
 
 def _none() -> Orders:
@@ -96,6 +103,11 @@ class Relevant:
         """Its own sockets: what was done with them before they were connected belongs to it too."""
         self._done = self._looked = self._found = 0
         self._orders = _none()
+
+    @property
+    def joined(self) -> int:
+        """How many processes, listeners and sockets belong to it: when that grows, earlier orders change too."""
+        return len(self.pids) + len(self.listeners) + len(self._sockets)
 
     def orders(self) -> Orders:
         """All of them up to now. Looked for again from the start when another process or listener joins in.
@@ -169,7 +181,7 @@ class Relevant:
 
 
 class Beside:
-    """Orders of what other connections do to the listeners of one: their request socks, and the SYNs that knock."""
+    """Orders of what other connections do to the queues of one's listeners: request socks, accepts, SYNs that knock."""
 
     def __init__(self, timeline: Timeline, relevant: Relevant) -> None:
         self._timeline, self._relevant = timeline, relevant
@@ -183,6 +195,11 @@ class Beside:
         for name in _REQUESTS:
             orders, (listener,) = _Kind(self._timeline, name).new(count, "listener")
             parts.append(orders[np.isin(listener, [address for address, _ in doors])])
+        for sock in self._relevant.listeners:
+            mine = self._timeline.indices("sock", sock)
+            mine = mine[: np.searchsorted(mine, count)]
+            for name in _ACCEPTS:
+                parts.append(np.intersect1d(mine, self._timeline.indices("kind", NUMBER[name]), assume_unique=True))
         orders, (port, flags) = _Kind(self._timeline, "packet:received").new(count, "dport", "flags")
         parts.append(orders[np.isin(port, [port for _, port in doors]) & (flags & (SYN | ACK) == SYN)])
         return np.concatenate(parts)

@@ -10,6 +10,7 @@ The result is a list of (text, role) pieces; what a role looks like is the widge
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from rich.cells import cell_len, set_cell_size
@@ -42,6 +43,7 @@ class Lanes:
         return 1 + self.time + 1 + self.app + 1 + self.socket + self.wire + 1 + self.kernel + self.server
 
 
+@lru_cache(maxsize=8)
 def lanes(width: int) -> Lanes:
     """The widths for a ladder of so many columns."""
     if width >= WIDE:

@@ -35,6 +35,7 @@ class Model:
         self._relevant = Relevant(timeline, connection)
         self._orders: NDArray[np.int64] = np.zeros(0, np.int64)
         self._single = False
+        self._joined = 0
         self._restart()
 
     def _restart(self) -> None:
@@ -55,6 +56,10 @@ class Model:
         if not rows.rows:
             rows.title(event, message(event))
         return rows.rows[-1]
+
+    def key(self, at: int) -> object:
+        """What row ``at`` is made of: as long as it is equal, so is the row."""
+        return int(self._orders[at]) if self._single else self._rows.rows[at]
 
     def present(self, now: int) -> Row | None:
         """The row of the present, below all others; None when nothing is going on by itself."""
@@ -85,10 +90,10 @@ class Model:
 
     def reveal(self, limit: int) -> None:
         """Have rows for the events below order ``limit`` and no others."""
-        orders = self._relevant.orders()
-        if len(orders) < len(self._orders) or not np.array_equal(orders[: self._done], self._orders[: self._done]):
+        orders = self._orders = self._relevant.orders()
+        if self._relevant.joined != self._joined:
+            self._joined = self._relevant.joined
             self._restart()  # another process has joined in, with events of its own
-        self._orders = orders
         if len(orders):
             self.start = self._timeline[int(orders[0])].time
         if not self._single and len(orders) > MERGED:

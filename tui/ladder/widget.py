@@ -51,7 +51,9 @@ class Ladder(ScrollView, can_focus=True):
         self._cursor = -1
         self._present: Row | None = None
         self._strips: OrderedDict[tuple[object, ...], Strip] = OrderedDict()
-        self._styles: dict[str, Style] = {}
+        self._styles: dict[tuple[str, bool], Style] = {}
+        self._base: Style | None = None
+        """The widget's own style, worked out once: asking for it walks the whole tree of widgets."""
 
     def show(self, connection: int, limit: int, cursor: int, now: int | None = None) -> None:
         """Draw ``connection``'s events below order ``limit``, the cursor on the row of event ``cursor``.
@@ -81,6 +83,10 @@ class Ladder(ScrollView, can_focus=True):
         if 0 <= at < count:
             self.post_message(self.Moved(self._model.main(at)))
 
+    def forget(self) -> None:
+        """Keep no drawn lines: the next look draws all of them anew."""
+        self._strips.clear()
+
     @property
     def page(self) -> int:
         """Rows to a screenful."""
@@ -89,13 +95,14 @@ class Ladder(ScrollView, can_focus=True):
     def notify_style_update(self) -> None:
         """The theme has changed."""
         super().notify_style_update()
+        self._base = None
         self._styles.clear()
         self._strips.clear()
 
     def render_line(self, y: int) -> Strip:
         """Line ``y`` of the widget: the lanes' names, then the rows in sight."""
         width = self.scrollable_content_region.width
-        base = self.rich_style
+        base = self._base = self._base or self.rich_style
         if y == 0:
             style = base + self.get_component_rich_style("ladder--header")
             return Strip([Segment(draw.header(width), style)], width)
@@ -105,24 +112,23 @@ class Ladder(ScrollView, can_focus=True):
         if at >= len(self._model):
             return Strip.blank(width, base)
         lit = at == self._cursor
-        row = self._model[at]
-        key = (at, row, width, lit)
+        key = (at, self._model.key(at), width, lit)
         strip = self._strips.get(key)
         if strip is None:
-            strip = self._strips[key] = self._draw(row, width, lit, base)
+            strip = self._strips[key] = self._draw(self._model[at], width, lit, base)
             if len(self._strips) > STRIPS:
                 self._strips.popitem(last=False)
         return strip
 
     def _draw(self, row: Row, width: int, lit: bool, base: Style) -> Strip:
-        under = base + self.get_component_rich_style("ladder--cursor", partial=True) if lit else base
         pieces = draw.row(row, width, self._model.start, lit=lit)
-        return Strip([Segment(text, under + self._style(role)) for text, role in pieces], width)
+        return Strip([Segment(text, self._style(role, lit, base)) for text, role in pieces], width)
 
-    def _style(self, role: str) -> Style:
-        known = self._styles.get(role)
+    def _style(self, role: str, lit: bool, base: Style) -> Style:
+        known = self._styles.get((role, lit))
         if known is None:
-            known = self._styles[role] = self._make(role)
+            under = base + self.get_component_rich_style("ladder--cursor", partial=True) if lit else base
+            known = self._styles[role, lit] = under + self._make(role)
         return known
 
     def _make(self, role: str) -> Style:
