@@ -121,7 +121,19 @@ def test_without_numba_it_goes_on_and_says_so_once(monkeypatch: pytest.MonkeyPat
     assert "pip install numba" in replay.notice
 
 
-def test_an_unwritable_cache_does_no_harm(tmp_path: Any) -> None:
+def test_read_only_rows_do_not_compile_anew() -> None:
+    pytest.importorskip("numba", reason="numba is not installed")
+    rows = traffic(2000)
+    whole = everything(rows, 2000, compiled=True)
+    loop: Any = engine.loop()
+    known = len(loop.signatures)
+    rows.flags.writeable = False
+    again = everything(np.repeat(rows, 2)[::2], 2000, compiled=True), everything(rows, 2000, compiled=True)
+    assert all((one[0] == whole[0]).all() for one in again)
+    assert len(loop.signatures) == known
+
+
+def test_an_unwritable_cache_does_no_harm() -> None:
     """The package's directory and the user's cache cannot be written: a temporary cache serves."""
     pytest.importorskip("numba", reason="numba is not installed")
     program = (

@@ -103,7 +103,10 @@ def ready() -> bool:
 
 
 def compile_aside() -> subprocess.Popen[bytes] | None:
-    """Start to compile into the cache in a child process; its end says whether ``ready`` will now be true."""
+    """Start to compile into the cache in a child process; its end says whether ``ready`` will now be true.
+
+    The child is left to finish if we end first: some seconds, once, for the sake of all later runs.
+    """
     run: Any = loop()
     if run is None:
         return None
@@ -159,7 +162,8 @@ class CompiledTables:
         """Analyse rows of ``SEGMENT`` in order; as many rows of ``ANALYSIS``."""
         compiled = loop()
         assert compiled is not None
-        segments = np.ascontiguousarray(segments)
+        # one kind of array only: numba would compile anew for one that is read-only, strided or not aligned
+        segments = np.require(segments, SEGMENT, ("C", "A", "W"))
         found = np.empty(len(segments), ANALYSIS)
         for start in range(0, max(len(segments), 1), BATCH):
             self._reserve(BATCH)

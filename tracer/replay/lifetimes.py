@@ -19,7 +19,7 @@ from tracer.replay.analysis import REUSED_PORTS
 from tracer.replay.flight import forget
 from tracer.replay.history import likely_responder, note, tell
 from tracer.replay.rows import Book, Direction, Flow, Unacked, Verdict
-from tracer.segments import ACK, SYN
+from tracer.segments import ACK, FIN, RST, SYN
 
 LINGER = 32_768
 """Connections kept that are not open: more than the 28,232 ports from which Linux chooses for one peer."""
@@ -166,6 +166,8 @@ def settle(tables: Tables, place: int, out: Verdict, seq: int, flags: int, lengt
     flow = tables.flows[number]
     out.direction = place & 1
     tell(flow, tables.directions[place], tables.directions[place ^ 1], place & 1, seq, flags, length, out.findings)
+    if flow.listed == 0 and flags & (FIN | RST) == 0:
+        return  # open, and stays so
     if flow.reused and flow.first_frame == flow.last_frame:
         out.findings |= REUSED_PORTS
     a = tables.directions[2 * number]

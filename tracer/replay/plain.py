@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tracer.replay.analysis import ANALYSIS
 from tracer.replay.lifetimes import Tables, connection, settle
-from tracer.replay.rows import Book, Direction, Flow, Unacked, Verdict
+from tracer.replay.rows import NONE, Book, Direction, Flow, Unacked, Verdict
 from tracer.replay.rules import SACK_BLOCKS, segment
 
 COLUMNS = (
@@ -45,6 +45,7 @@ def reserve(tables: Tables, segments: int) -> None:
 def run(tables: Tables, segments: NDArray[Any]) -> NDArray[Any]:
     """Analyse rows of ``SEGMENT`` in order; as many rows of ``ANALYSIS``."""
     flows, directions, pool, book = tables.flows, tables.directions, tables.pool, tables.book[0]
+    out = Verdict()
     found = []
     columns = [_numbers(segments[name]) for name in COLUMNS]
     for (
@@ -54,7 +55,8 @@ def run(tables: Tables, segments: NDArray[Any]) -> NDArray[Any]:
         if book.free_flows < 1 or book.free_count < 1:
             reserve(tables, 64)
         place = connection(tables, time, frame, family, src_hi, src_lo, sport, dst_hi, dst_lo, dport, seq, flags)
-        out = Verdict()
+        out.rtt = out.rto = out.bytes_in_flight = out.push_bytes_sent = NONE
+        out.acked_frame = out.duplicate_ack_frame = out.duplicate_ack_number = out.rto_frame = 0
         segment(
             flows[place >> 1], directions[place], directions[place ^ 1], pool, book, out,
             frame, time, seq, ack, flags, length, window, wscale, sacked,
