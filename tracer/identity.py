@@ -21,6 +21,8 @@ from tracer.kinds import KINDS, Lane, Side, Source
 from tracer.segments import ACK, SYN
 from tracer.states import State
 
+INFERRED_END: Final = 1 << 31
+"""Set in the numbers of ends of which no socket was seen; counted numbers stay below."""
 Endpoint = tuple[int, int, int]
 """Address (two halves) and port."""
 
@@ -275,7 +277,7 @@ class Identities:
 
 def inferred_end(conn: int, side: Side) -> int:
     """The number of an end of which no socket was seen, only what its packets tell; beyond all counted numbers."""
-    return 1 << 31 | (conn << 1 & 0x7FFF_FFFF) | (side == Side.SERVER)
+    return INFERRED_END | (conn << 1 & 0x7FFF_FFFF) | (side == Side.SERVER)
 
 
 def _pair(one: Endpoint, other: Endpoint) -> tuple[Endpoint, Endpoint]:

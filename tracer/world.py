@@ -19,6 +19,7 @@ from typing import Final
 
 from tracer import programs
 from tracer.events import PACKETS
+from tracer.identity import INFERRED_END
 from tracer.kinds import Certainty, Evidence, Side
 from tracer.pages import Pages
 from tracer.segments import ACK, FIN, SYN
@@ -105,6 +106,15 @@ class World:
         if event.sock and not packet and (event.side, event.sock) not in known.sockets:
             ends = dict(known.sockets) | {event.side: event.sock}
             self.connections[event.conn] = replace(known, sockets=tuple(sorted(ends.items())))
+            if known.sock(event.side) & INFERRED_END:
+                self._found(known.sock(event.side), event.sock)
+
+    def _found(self, guessed: int, sock: int) -> None:
+        """An end that only its packets spoke of until now turns out to be this socket: its past goes with it."""
+        past, seen = self.sockets.pop(guessed, None), self.sockets.get(sock)
+        if past is not None:
+            self.sockets[sock] = replace(seen or past, sock=sock, state=past.state, evidence=past.evidence,
+                                         since=past.since, order=past.order, path=past.path)  # fmt: skip
 
     def _socket(self, event: Event) -> SocketView:
         """The event's socket as known before it, brought up to date with whatever the event says of all sockets."""
@@ -128,7 +138,7 @@ class World:
         self.sockets[known.sock] = replace(
             known,
             state=new,
-            evidence=event.evidence if moved or event.evidence == Evidence.OBSERVED else known.evidence,
+            evidence=event.evidence if moved else min(known.evidence, event.evidence),  # the firmest is the lowest
             since=event.time if moved else known.since,
             order=event.order if moved else known.order,
             path=(*known.path, (event.order, new)) if moved else known.path,
