@@ -2,8 +2,8 @@
 
 The model is what the inference has to find out: each endpoint keeps the history of its states, and a capture point on
 the link writes down the segments that pass. It knows connecting, sending, half-closing, aborting, retransmission and
-TIME_WAIT, takes segments only in order (what comes early is dropped and sent again later) and no windows. The link is
-a list of fates: for the n-th segment sent, whether it is lost before the capture point or behind it, and how late it is.
+TIME_WAIT, takes segments only in order (what comes early is dropped and sent again later) and no windows. The link is a
+list of fates: for the n-th segment sent, whether it is lost before the capture point or behind it, and how late it is.
 """
 
 from __future__ import annotations
@@ -151,7 +151,8 @@ class Endpoint:
                 self.emit(self, Segment(self.nxt, self.rcv, ACK, 0))
             return
         if segment.seq != self.rcv:
-            self.emit(self, Segment(self.nxt, self.rcv, ACK, 0))
+            if segment.end != segment.seq:  # an ACK for an ACK would never end
+                self.emit(self, Segment(self.nxt, self.rcv, ACK, 0))
             return
         if self.state == State.SYN_RECV:
             if segment.ack != self.nxt:
@@ -176,7 +177,8 @@ class Fate(NamedTuple):
     """What happens to one segment on its way."""
 
     lost: str = ""
-    """"before" or "behind" the capture point; "" if it arrives."""
+    """"before" or "behind" the capture point; "" if it arrives. FINs are not lost before it: a FIN sent again could not
+    be told from a first one, and looks sent after what was received in between."""
     late: float = 0.0
     """Seconds more than usual, behind the capture point."""
 
@@ -210,6 +212,8 @@ class Link:
         fate = self._fates.pop(0) if self._fates else Fate()
         reached = self._near if end is self.client else self._delay - self._near
         other = self.server if end is self.client else self.client
+        if fate.lost == "before" and segment.flags & FIN:
+            fate = Fate()
         if fate.lost != "before":
             self.at(self.now + reached, lambda: self.captured.append((self.now, end.name, segment)))
         if not fate.lost:

@@ -1,9 +1,9 @@
 """What a real kernel did, to hold the inference against: corpora/kernel_oracle, read into one history per connection.
 
-The kernel's tracepoint (inet_sock_set_state) is exact but knows sockets only. A request sock shows in it when it becomes
-a socket, and a TIME_WAIT object not at all: there the socket goes from FIN_WAIT2 or CLOSING to CLOSE when it hands
-over (tcp_time_wait()). A poll of /proc/net/tcp every 1-5 ms shows those two, unless they are shorter than the poll. So a
-history is the tracepoint's, with handovers read as what they are; the poll is compared by time.
+The kernel's tracepoint (inet_sock_set_state) is exact but knows sockets only. A request sock shows in it when it
+becomes a socket, and a TIME_WAIT object not at all: there the socket goes from FIN_WAIT2 or CLOSING to CLOSE when it
+hands over (tcp_time_wait()). A poll of /proc/net/tcp every 1-5 ms shows those two, unless they are shorter than the
+poll. So a history is the tracepoint's, with handovers read as what they are; the poll is compared by time.
 
 ``python -m tests.replay.infer_oracle`` prints the comparison of every run.
 """
@@ -22,11 +22,12 @@ from tracer.capture.events import CaptureSource
 from tracer.identity import Identities
 from tracer.kinds import Certainty
 from tracer.replay.infer_events import StateEvents
+from tracer.replay.infer_lives import Life
 from tracer.segments import FIN, RST, SYN
 from tracer.states import State
 from tracer.timeline import Event, Timeline
 
-POLL: Final = 0.012
+POLL: Final = 0.02
 """Seconds by which a row of the poll may lie off: its period, and the reading of the table itself."""
 NEAR: Final = 0.001
 """Seconds within which two rows of the tracepoints belong together."""
@@ -37,13 +38,62 @@ Tuple = tuple[str, int, str, int]
 """Local address and port, the peer's address and port."""
 
 
-class Exception_(NamedTuple):
-    """A run in which packets do not tell what the kernel did."""
+class Reason(NamedTuple):
+    """Why packets cannot tell what a kernel did: one class of exceptions. Captures without the address family."""
 
-    run: str
-    """Name of the capture without the address family."""
+    name: str
     why: str
-    """What is not on the wire."""
+    differ: tuple[str, ...] = ()
+    """Where the sequence of states differs."""
+    late: tuple[str, ...] = ()
+    """Where the sequence is the same, but a state begins at another time."""
+
+
+REASONS: Final = (
+    Reason(
+        "close before the data is out",
+        "`close()` or `shutdown()` came while data was still waiting for window or congestion window. The kernel is in "
+        'FIN_WAIT1 from the call on (`tcp_close_state()`; RFC 9293 section 3.10.4: "in any case, enter FIN-WAIT-1"), '
+        "but the FIN queues behind the data. Where a RST or the end of the capture comes first, FIN_WAIT1 is never "
+        "seen; where the FIN still leaves, it is seen late.",
+        (
+            "tcp__fast_recovery__prr-ss-ack-below-snd_una-cubic",
+            "tcp__mss__mss-setsockopt-tcp_maxseg-client",
+            "tcp__mss__mss-setsockopt-tcp_maxseg-server",
+            "tcp__shutdown__shutdown-rdwr-send-queue-ack-close",
+            "tcp__slow_start__slow-start-ack-per-4pkt",
+        ),
+        (
+            "tcp__cubic__cubic-bulk-166k-idle-restart",
+            "tcp__fast_recovery__prr-ss-10pkt-lost-1",
+            "tcp__fast_retransmit__fr-4pkt-fack-last-mss",
+            "tcp__notsent_lowat__notsent-lowat-default",
+            "tcp__shutdown__shutdown-rdwr-write-queue-close",
+        ),
+    ),
+    Reason(
+        "SYN held back",
+        "With TCP_FASTOPEN_CONNECT the socket is in SYN_SENT from `connect()` on, but its SYN waits for the first "
+        "data (`tcp_v4_connect()`, `tcp_sendmsg_fastopen()`).",
+        late=("tcp__fastopen__client__nonblocking-connect-bypass",),
+    ),
+    Reason(
+        "closed without a segment",
+        "An ICMP error (`tcp_v4_err()`) or TCP_USER_TIMEOUT (`tcp_keepalive_timer()`) closed the socket; no segment "
+        "says so until the RST that answers the next one.",
+        late=(
+            "tcp__fastopen__server__icmp-before-accept",
+            "tcp__fastopen__server__opt34__icmp-before-accept",
+            "tcp__user_timeout__user-timeout-probe",
+        ),
+    ),
+    Reason(
+        "slow poll",
+        "Not the inference: the poll's row is stamped 50 ms before the SYN that it is about.",
+        late=("tcp__fast_recovery__prr-ss-ack-below-snd_una-cubic",),
+    ),
+)
+"""All exceptions."""
 
 
 class Row(NamedTuple):
@@ -175,7 +225,7 @@ def receiver(packet: Event) -> Tuple:
 
 
 def bound(row: Row, packets: list[Event], begun: set[Tuple]) -> Tuple:
-    """The four-tuple of a socket whose port the kernel had not chosen when the tracepoint fired: that of the next SYN."""
+    """The four-tuple of a socket that had no port yet when the tracepoint fired: that of the next SYN."""
     for packet in packets:
         who = sender(packet)
         same = (who[0], *who[2:]) == (row.who[0], *row.who[2:])
@@ -186,21 +236,13 @@ def bound(row: Row, packets: list[Event], begun: set[Tuple]) -> Tuple:
 
 
 def inferred(events: list[Event]) -> list[str]:
-    """The history that inferred changes tell, corrections applied: a correction takes back what was wrong."""
-    states: list[str] = []
+    """The history that inferred changes tell."""
+    life = Life()
     for event in events:
-        old, new = State(event["old"]).name, State(event["new"]).name
-        if event["certainty"] == Certainty.CORRECTED:
-            while states and states[-1] != new:
-                states.pop()
-            continue
-        if event["old"] == State.UNKNOWN:
-            if states[-1:] == [new]:
-                continue  # another connection by number, the same socket
-        elif not states or states[-1] != old:
-            states.append(old)
-        states.append(new)
-    return states
+        if event["old"] == State.UNKNOWN and life.states[-1:] == [event["new"]]:
+            continue  # another connection by number, the same socket
+        life.change(event.time, event["old"], event["new"], corrected=event["certainty"] == Certainty.CORRECTED)
+    return [State(state).name for state in life.states]
 
 
 @dataclass
@@ -211,6 +253,10 @@ class Result:
     who: Tuple
     kernel: list[str]
     ours: list[str]
+    late: list[str]
+    """What the poll saw that was not inferred for that time, in words."""
+    fin_sent: bool
+    """Whether the kernel's FIN is in the capture."""
 
     @property
     def same(self) -> bool:
@@ -218,6 +264,12 @@ class Result:
         if self.kernel == self.ours:
             return True
         return self.kernel[-1] in ("TIME_WAIT", "FIN_WAIT2") and [*self.kernel, "CLOSE"] == self.ours
+
+    @property
+    def without_queued_close(self) -> bool:
+        """Whether they are the same but for a FIN_WAIT1 whose FIN never left."""
+        visible = [state for state in self.kernel if state != "FIN_WAIT1"]
+        return not self.fin_sent and "FIN_WAIT1" in self.kernel and visible == self.ours
 
 
 def compare(folder: Path, run: str) -> list[Result]:
@@ -228,8 +280,29 @@ def compare(folder: Path, run: str) -> list[Result]:
     results = []
     for who, history in truth(read_rows(folder / "states" / f"{run}.tsv"), packets).items():
         mine = [event for event in states if sender(event) == who]
-        results.append(Result(run, who, history.states, inferred(mine)))
+        fin_sent = any(packet["flags"] & FIN for packet in packets if sender(packet) == who)
+        results.append(Result(run, who, history.states, inferred(mine), by_time(history, mine), fin_sent))
     return results
+
+
+def by_time(history: History, events: list[Event]) -> list[str]:
+    """What the poll saw at a time for which, give or take its inexactness, something else is inferred."""
+    wrong = []
+    for time, state in history.poll:
+        near: set[str] = set()
+        current = "-"
+        for event in events:
+            if event.time / 1e9 > time + POLL:
+                break
+            if event.time / 1e9 >= time - POLL:
+                near.add(current)
+            current = State(event["new"]).name
+        near.add(current)
+        if "CLOSE" in near or "LISTEN" in near:
+            near.add("-")  # what is closed is not in the table
+        if state not in near:
+            wrong.append(f"{state} polled, {' or '.join(sorted(near))} inferred")
+    return wrong
 
 
 def runs(folder: Path) -> list[str]:
@@ -237,16 +310,41 @@ def runs(folder: Path) -> list[str]:
     return sorted(path.stem for path in (folder / "states").glob("*.tsv"))
 
 
+def reasons(run: str, *, late: bool = False) -> list[str]:
+    """For which reasons a run may differ: in its states, or (``late``) in their times."""
+    name = run.rsplit(".", 1)[0]
+    return [reason.name for reason in REASONS if name in (reason.late if late else reason.differ)]
+
+
+def table() -> str:
+    """The exceptions as Markdown, for docs/inference.md."""
+    rows = ["| reason | what happens | states differ in | only times differ in |", "|---|---|---|---|"]
+    for reason in REASONS:
+        differ, late = (", ".join(f"`{name}`" for name in names) for names in (reason.differ, reason.late))
+        rows.append(f"| {reason.name} | {reason.why} | {differ} | {late} |")
+    return "\n".join(rows) + "\n"
+
+
 def main(folder: Path) -> None:
     """Print what differs."""
     names = runs(folder)
     results = [result for run in names for result in compare(folder, run)]
+    for result in results:
+        if not result.same:
+            print(f"{result.run} {result.who[0]}:{result.who[1]} - {result.who[2]}:{result.who[3]}")
+            print("   kernel  ", " ".join(result.kernel))
+            print("   inferred", " ".join(result.ours))
+            print("   reason  ", ", ".join(reasons(result.run)) or "NONE")
+        if result.late:
+            why = reasons(result.run) + reasons(result.run, late=True)
+            print(f"{result.run} port {result.who[1]}: {'; '.join(result.late)}")
+            print("   reason  ", ", ".join(why) or "NONE")
     wrong = [result for result in results if not result.same]
-    for result in wrong:
-        print(f"{result.run} {result.who[0]}:{result.who[1]} - {result.who[2]}:{result.who[3]}")
-        print("   kernel  ", " ".join(result.kernel))
-        print("   inferred", " ".join(result.ours))
-    print(f"{len(results) - len(wrong)} of {len(results)} connections alike, {len({r.run for r in wrong})} of {len(names)} runs differ")
+    changes = sum(len(result.kernel) - 1 for result in results)
+    print(f"{len(results) - len(wrong)} of {len(results)} connections alike, {changes} changes of state in all")
+    print(f"{len({result.run for result in wrong})} of {len(names)} runs differ in states, "
+          f"{len({result.run for result in wrong if not reasons(result.run)})} of them without a reason")  # fmt: skip
+    print(f"{len({result.run for result in results if result.same and result.late})} more differ in times only")
 
 
 if __name__ == "__main__":

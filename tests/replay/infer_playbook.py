@@ -10,8 +10,8 @@ A transcript is text, one segment a line and below it, indented, what was inferr
     wait 1
 
 C opens or is seen first. A segment is: who sends, flags, sequence number, acknowledgment (where ACK is set), and then
-any of ``+N`` (bytes of payload), ``win N``, ``scale N``. A line of plain ``C`` or ``S`` without flags is not possible.
-Segments are 10 ms apart; ``wait N`` lets N seconds pass more. ``#`` begins a comment. ``play`` replays the segments and
+any of ``+N`` (bytes of payload), ``win N``, ``scale N``. Segments are 10 ms apart; ``wait N`` lets N seconds pass more,
+``stream N`` begins the connection of that number on the same addresses and ports. ``play`` replays the segments and
 writes the transcript anew with what was inferred, so that a test is one comparison and a failure a readable diff.
 """
 
@@ -29,7 +29,6 @@ STEP: Final = 10_000_000
 CLIENT: Final[Endpoint] = (0, V4_MAPPED | 0x0A000001, 40000)
 SERVER: Final[Endpoint] = (0, V4_MAPPED | 0x0A000002, 80)
 FLAGS: Final = {"SYN": SYN, "ACK": ACK, "FIN": FIN, "RST": RST, "PSH": PSH}
-MODULO: Final = 1 << 32
 
 
 class Player:
@@ -42,7 +41,7 @@ class Player:
 
     def line(self, text: str) -> list[str]:
         """What is inferred from one line."""
-        words = text.split("#")[0].split()
+        words = text.split()
         if words[0] == "wait":
             self.now += int(float(words[1]) * SECOND)
             return self._tell(self.inference.advance(self.now))
@@ -52,13 +51,12 @@ class Player:
         self.now += STEP
         source, target = (CLIENT, SERVER) if words[0] == "C" else (SERVER, CLIENT)
         flags = sum(FLAGS[name] for name in words[1].split(","))
-        numbers = [int(word) % MODULO for word in words[2:] if word.lstrip("-").isdigit() and not word.startswith("+")]
         named = {words[i]: int(words[i + 1]) for i in range(2, len(words)) if words[i] in ("win", "scale")}
-        numbers = numbers[: 2 if flags & ACK else 1]
+        seq, ack = int(words[2]), int(words[3]) if flags & ACK else 0
         length = sum(int(word) for word in words if word.startswith("+"))
         return self._tell(
             self.inference.segment(
-                0, self.stream, source, target, self.now, numbers[0], numbers[1] if flags & ACK else 0, flags, length,
+                0, self.stream, source, target, self.now, seq, ack, flags, length,
                 named.get("win", 1000), named.get("scale", -1),
             )
         )  # fmt: skip
@@ -85,8 +83,8 @@ def play(transcript: str, player: Player | None = None) -> str:
 
 
 def lines(transcript: str) -> list[str]:
-    """Its lines without the common indent, empty lines and comment lines."""
-    found = [line.rstrip() for line in transcript.splitlines() if line.strip() and not line.strip().startswith("#")]
+    """Its lines without the common indent and without empty ones."""
+    found = [line.rstrip() for line in transcript.splitlines() if line.strip()]
     indent = min(len(line) - len(line.lstrip()) for line in found)
     return [line[indent:] for line in found]
 
@@ -94,3 +92,21 @@ def lines(transcript: str) -> list[str]:
 def check(transcript: str, player: Player | None = None) -> None:
     """Assert that the transcript tells what is inferred."""
     assert play(transcript, player) == "\n".join(lines(transcript))
+
+
+HANDSHAKE: Final = """
+    C SYN 100
+        C CLOSE>SYN_SENT connect certain
+    S SYN,ACK 500 101
+        S LISTEN>SYN_RECV rcv_syn certain
+        C SYN_SENT>ESTABLISHED rcv_syn_ack provisional
+    C ACK 101 501
+        S SYN_RECV>ESTABLISHED rcv_ack_of_syn provisional
+"""
+
+
+def check_established(transcript: str) -> None:
+    """The same for what follows the handshake."""
+    player = Player()
+    check(HANDSHAKE, player)
+    check(transcript, player)

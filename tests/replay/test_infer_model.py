@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import groupby
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,7 +11,7 @@ from tests.replay.infer_model import Fate, Link
 from tests.replay.infer_playbook import CLIENT, SECOND, SERVER
 from tracer.kinds import Certainty
 from tracer.replay.infer import Found, Inference
-from tracer.states import State
+from tracer.states import State, between
 
 Act = tuple[float, str, str]
 """When, who (C or S), what."""
@@ -71,24 +70,10 @@ def infer(link: Link, skip: int = 0, seen: str = "CS") -> tuple[Inference, list[
     return inference, found
 
 
-def history(found: list[Found], row: int, *, certain: bool = False) -> list[State]:
-    """The states of one end, corrections applied; with ``certain`` only those that its own segments show."""
-    states: list[State] = []
-    for one in found:
-        change = one.change
-        if change.row != row:
-            continue
-        if certain:
-            if change.certainty == Certainty.CERTAIN:
-                states.append(State(change.new))
-        elif change.certainty == Certainty.CORRECTED:
-            while states and states[-1] != change.new:
-                states.pop()
-        else:
-            if not states:
-                states.append(State(change.old))
-            states.append(State(change.new))
-    return states
+def certain(found: list[Found], row: int) -> list[State]:
+    """The states that an end's own segments show."""
+    changes = (one.change for one in found if one.change.row == row)
+    return [State(change.new) for change in changes if change.certainty == Certainty.CERTAIN]
 
 
 def within(some: list[State], every: list[State]) -> bool:
@@ -103,9 +88,11 @@ def test_without_loss_every_state_is_found_in_order(
     acts: list[Act], aborts: list[Act], place: float, opening: str
 ) -> None:
     link = play(acts + aborts, [], place, opening)
-    _, found = infer(link)
+    inference, _ = infer(link)
+    pair = inference.pair(1)
+    assert pair is not None
     for row, end in enumerate((link.client, link.server)):
-        told = history(found, row)
+        told = pair.lives[row].states
         if len(end.history) == 1:
             assert told in ([], [State.UNKNOWN, State.CLOSE])  # it did nothing, or refused
         else:
@@ -114,13 +101,16 @@ def test_without_loss_every_state_is_found_in_order(
 
 @settings(max_examples=400, deadline=None)
 @given(ACTS, ABORTS, FATES, PLACES, OPENINGS, st.integers(0, 8), st.sampled_from(["CS", "CS", "C", "S"]))
-def test_certain_states_were_lived(
+def test_certain_states_were_lived_and_every_step_is_lawful(
     acts: list[Act], aborts: list[Act], fates: list[Fate], place: float, opening: str, skip: int, seen: str
 ) -> None:
     link = play(acts + aborts, fates, place, opening)
     _, found = infer(link, skip, seen)
     for row, end in enumerate((link.client, link.server)):
-        assert within(history(found, row, certain=True), end.history)
+        assert within(certain(found, row), end.history)
+    for one in found:
+        old, new = State(one.change.old), State(one.change.new)
+        assert one.change.certainty == Certainty.CORRECTED or not old or between(old, new), (old, new)
 
 
 @settings(max_examples=400, deadline=None)
@@ -129,7 +119,7 @@ def test_when_all_is_settled_both_ends_are_where_they_are(
     acts: list[Act], fates: list[Fate], place: float, opening: str
 ) -> None:
     link = play(acts, fates, place, opening)
-    inference, found = infer(link)
+    inference, _ = infer(link)
     pair = inference.pair(1)
     if pair is None:
         return  # every segment was lost before the capture point

@@ -14,11 +14,13 @@ from typing import Any, Final, NamedTuple
 
 from numpy.typing import NDArray
 
+from tracer.replay.infer_lives import Life
 from tracer.replay.infer_rows import UNSEEN, Change, End, before
 from tracer.replay.infer_rules import (
     CERTAIN,
     CLOSE,
     CONNECT,
+    CORRECTED,
     PROVISIONAL,
     RCV_SYN,
     TIME_WAIT,
@@ -45,12 +47,13 @@ Endpoint = tuple[int, int, int]
 class Pair:
     """Both ends of one connection. Row 0 is the end whose address and port sort first, whoever opened."""
 
-    __slots__ = ("client", "closed", "ends", "points", "stream")
+    __slots__ = ("client", "closed", "ends", "lives", "points", "stream")
 
     def __init__(self, stream: int, points: tuple[Endpoint, Endpoint]) -> None:
         self.stream = stream
         self.points = points
         self.ends = (End(0), End(1))
+        self.lives = (Life(), Life())
         self.client = 0
         """The row that opened, or was seen first."""
         self.closed = 0
@@ -97,21 +100,15 @@ class Inference:
         found = self.advance(time) if self._timers or self._over else []
         points = (source, target) if source <= target else (target, source)
         sender = 0 if source <= target else 1
-        pair = self._pairs.get(stream)
+        pair = self._pairs.get(stream) or self._begin(stream, points, sender, flags)
         log = self._log
-        if pair is None:
-            pair = self._pairs[stream] = Pair(stream, points)
-            pair.client = 1 - sender if flags & SYN and flags & ACK else sender
-            earlier = self._latest.get(points)
-            if earlier is None or not flags & SYN:
-                self._latest.setdefault(points, pair)
-        else:
-            earlier = self._latest.get(points)
-        if flags & SYN and earlier is not None and earlier is not pair:
-            supersede(earlier.ends[sender], earlier.ends[1 - sender], log, time, seq, flags)
-            self._take(found, index, earlier, time)
-            if earlier.closed:
-                self._latest[points] = pair
+        if flags & SYN:
+            earlier = self._latest.setdefault(points, pair)
+            if earlier is not pair:
+                supersede(earlier.ends[sender], earlier.ends[1 - sender], log, time, seq, flags)
+                self._take(found, index, earlier, time)
+                if earlier.closed:
+                    self._latest[points] = pair
         ends = pair.ends
         segment(ends[sender], ends[1 - sender], log, time, seq, ack, flags, length, window, wscale)
         if log:
@@ -147,10 +144,21 @@ class Inference:
                     del self._latest[pair.points]
         return found
 
+    def _begin(self, stream: int, points: tuple[Endpoint, Endpoint], sender: int, flags: int) -> Pair:
+        pair = self._pairs[stream] = Pair(stream, points)
+        pair.client = 1 - sender if flags & SYN and flags & ACK else sender
+        earlier = self._latest.setdefault(points, pair)
+        if flags & SYN:
+            state = earlier.ends[1 - sender].state
+            pair.ends[1 - sender].before = 0 if state == CLOSE else state
+        return pair
+
     def _take(self, found: list[Found], index: int, pair: Pair, time: int) -> None:
         """Hand over what the rules have logged, and keep the clocks."""
         for change in self._log:
             found.append(Found(index, pair, change))
+            corrected = change.certainty == CORRECTED
+            pair.lives[change.row].change(change.time, change.old, change.new, corrected=corrected)
             end = pair.ends[change.row]
             if end.timer and change.new == end.state:
                 self._arm(pair, end)

@@ -38,6 +38,8 @@ class End:
     """The last state that its own segments showed."""
     closed_from: int = 0
     """The state before CLOSE, to return to when it speaks nevertheless."""
+    before: int = 0
+    """Its state on the same addresses and ports when a SYN to it began this connection; 0 for none."""
     deduced: int = 0
     """When something last happened to it: a deduction, or its own RST."""
     answers: int = 0
@@ -47,6 +49,8 @@ class End:
     timer: int = 0
     """When its TIME_WAIT, or its attempt to open, is over; 0 for none."""
 
+    seen: int = 0
+    """1 once a segment of this end was seen."""
     sent: int = 0
     """1 once a segment of this end was seen, or its sequence numbers follow from the other end's."""
     iss: int = 0

@@ -49,6 +49,9 @@ Linux gives up after about two (tcp_syn_retries) or one (tcp_synack_retries)."""
 REACTION = 1_000_000
 """ns that even the nearest end may take: no retransmission follows its original sooner."""
 
+UNKNOWN_ANSWER = 100_000_000
+"""ns taken for ``answers`` where no handshake told: twice that is the shortest retransmission timeout of Linux."""
+
 TRIGGERS = 32
 """Width of ``NEXT``: more than the highest trigger."""
 
@@ -143,7 +146,7 @@ def _missed(end: End, peer: End, log: list[Change], time: int) -> None:
 
 def _under_way(end: End, time: int) -> bool:
     """Whether what this end sends now may have been sent before the deduction could reach it."""
-    return time - end.deduced <= 2 * end.answers + REACTION
+    return time - end.deduced <= 2 * (end.answers or UNKNOWN_ANSWER) + REACTION
 
 
 # Sequence numbers
@@ -152,18 +155,19 @@ def _under_way(end: End, time: int) -> bool:
 def _account(s: End, r: End, time: int, seq: int, ack: int, flags: int, length: int, window: int) -> bool:
     """Bring the sender's sequence numbers up to date; whether (part of) the segment was sent before."""
     end = (seq + length + (1 if flags & SYN else 0) + (1 if flags & FIN else 0)) & MODULO
-    again = False
+    again = bool(flags & FIN) and not s.seen  # a first one may have been before the capture began
+    s.seen = 1
     if not s.sent:
         s.sent = 1
         s.next = s.top = s.held_from = s.held_to = end
         s.unseen = 1 if end == seq else 0
     else:
-        again = end != seq and before(seq, s.top)
+        again = again or (end != seq and before(seq, s.top))
         if before(s.top, end):
             s.top = end
             s.unseen = 1 if end == seq else 0  # a bare ACK stands behind all that was sent; new data behind no FIN
         if before(s.next, seq):
-            if end != seq:
+            if end != seq and not before(s.next + (r.window << r.wscale), seq):
                 _keep(s, seq, end)
         elif before(s.next, end):
             s.next = end
@@ -197,6 +201,8 @@ def _acknowledge(s: End, r: End, ack: int) -> None:
         # More than was seen of r. A capture may lack segments, but none beyond what s would have let r send.
         room = max(s.window << s.wscale, 0xFFFF)
         if r.state in (SYN_SENT, SYN_RECV) or (ack - r.top) & MODULO > room:
+            if s.before and not s.acked:
+                s.acked, s.ack = 1, ack  # a challenge ACK speaks of the connection before
             return
         r.top = ack
         r.unseen = 1
@@ -232,14 +238,15 @@ def _begin(
 ) -> None:
     """A SYN proves that its sender opens, or that what was deduced of it since is wrong."""
     shows = SYN_RECV if flags & ACK else SYN_SENT
-    same = s.syn and s.iss == seq
-    if (s.syn and not same) or (s.state == CLOSE and s.proven == CLOSE):
+    crossed = s.proven == SYN_SENT and flags & ACK
+    same = s.iss == seq if s.syn else bool(s.sent and s.top == (seq + 1) & MODULO)
+    if (s.state != UNKNOWN and not same) or (s.state == CLOSE and s.proven == CLOSE):
         if s.state != CLOSE:
             move(s, CLOSE, UNSEEN, CERTAIN, log, time)
         _forget(s)
-        same = 0
+        same = False
     if s.state == UNKNOWN:
-        s.sent = 0
+        s.sent, same = 0, False
     s.syn, s.iss, s.offers_scale = 1, seq, wscale
     s.syn_data = 1 if length else s.syn_data
     if s.offers_scale >= 0 and r.offers_scale >= 0:
@@ -255,12 +262,13 @@ def _begin(
             _step(s, RCV_SYN, PROVISIONAL, log, time)  # the SYNs cross
     elif s.state == SYN_SENT:
         _step(s, RCV_SYN, CERTAIN, log, time)
-    elif s.proven in (SYN_SENT, SYN_RECV) and not _under_way(s, time):
+    elif s.proven in (UNKNOWN, SYN_SENT, SYN_RECV) and not _under_way(s, time):
         _back(s, shows, log, time)  # sent again: no answer has come, whatever went out
         _hold(s)
     if s.state in (SYN_SENT, SYN_RECV):
         s.timer = time + OPENING
-    r.asked = time
+    if not crossed:  # else its SYN was the question
+        r.asked = time
 
 
 def _answered(end: End, time: int) -> None:
@@ -272,7 +280,7 @@ def _answered(end: End, time: int) -> None:
 
 def _forget(end: End) -> None:
     """A new life on the same addresses and ports: nothing of the old sequence numbers holds."""
-    end.sent = end.syn = end.syn_data = end.unseen = end.fin_sent = end.acked = end.timer = end.wscale = 0
+    end.seen = end.sent = end.syn = end.syn_data = end.unseen = end.fin_sent = end.acked = end.timer = end.wscale = 0
     end.held_from = end.held_to = 0
     end.offers_scale = -1
 
@@ -294,7 +302,7 @@ def _emission(s: End, r: End, log: list[Change], time: int, ack: int, flags: int
         # Sent again: the ACK of it has not come (RFC 9293 section 3.8.1).
         _back(s, CLOSING if fin_back else FIN_WAIT1, log, time)
     if s.state == UNKNOWN:
-        move(s, ESTABLISHED, UNSEEN, PROVISIONAL, log, time)
+        move(s, s.before or ESTABLISHED, UNSEEN, PROVISIONAL, log, time)
     if s.state == SYN_SENT and flags & ACK:
         _step(s, RCV_SYN_ACK, CERTAIN, log, time)
     if s.state == SYN_RECV and _past_handshake(s, r, flags, length):
@@ -316,8 +324,8 @@ def _emission(s: End, r: End, log: list[Change], time: int, ack: int, flags: int
     elif fin_back:
         _step(s, RCV_FIN, CERTAIN, log, time)
     if flags & FIN and s.state in (SYN_RECV, ESTABLISHED, CLOSE_WAIT):
-        # If the peer's FIN went by unseen, this is not FIN_WAIT1 but LAST_ACK; if this is not the first FIN, it may have
-        # closed before the peer.
+        # If the peer's FIN went by unseen, this is not FIN_WAIT1 but LAST_ACK; if this is not the first FIN, it may
+        # have closed before the peer.
         known = not again and (s.state == CLOSE_WAIT or not r.unseen)
         _step(s, CLOSES, CERTAIN if known else PROVISIONAL, log, time)
 
@@ -371,7 +379,7 @@ def _arrival(
         _step(r, RCV_ACK_OF_FIN, PROVISIONAL, log, time)
     if s.fin_sent and not before(s.next, s.fin):
         _step(r, RCV_FIN, PROVISIONAL, log, time)
-    if r.certainty == PROVISIONAL:
+    if r.certainty == PROVISIONAL and (r.state != CLOSE or (r.fin_sent and not before(ack, r.fin))):
         r.deduced = time  # this, too, may bring it there
     if r.state == TIME_WAIT:
         r.timer = time + TIMEWAIT  # RFC 9293 section 3.10.7.4; inet_twsk_reschedule()
@@ -380,7 +388,7 @@ def _arrival(
 def _fin_was_missed(r: End, s: End, time: int) -> bool:
     """``s`` sends again what lies before its FIN, or the FIN: whether ``r`` was wrongly taken to have received it."""
     deduced = s.fin_sent and r.state in (CLOSE_WAIT, CLOSING, TIME_WAIT)
-    return bool(deduced and not _has_fin_of(r, s) and time - r.deduced > REACTION)
+    return bool(deduced and not _has_fin_of(r, s) and not _under_way(r, time))
 
 
 def _syn_arrives(r: End, log: list[Change], time: int, ack: int, flags: int) -> None:
