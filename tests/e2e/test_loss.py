@@ -1,0 +1,118 @@
+"""Loss is counted to the event, and said wherever the events are: on the timeline, in the recording, in the feed.
+
+The witness is the tracer itself a second time, with rings that are large enough: the same probes over the same
+processes at the same time try to write the same records, and lose none. One ring at a time is made too small, since
+some records are only tried when another one was written (what a packet did to a socket, after the packet).
+"""
+
+from __future__ import annotations
+
+import select
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.e2e.conftest import Synfin, load, world_after
+from tracer.kernel.attach import Mode
+from tracer.kernel.source import DEFAULT_BYTES, Filter, KernelSource
+from tracer.kinds import Evidence, Ring, Source
+from tracer.recording.writer import Recorder
+from tracer.session import Session
+
+pytestmark = pytest.mark.kernel
+
+TINY: Final = 4096
+"""One page: 39 calls, 21 packets or 16 socket records between two drains."""
+LOAD: Final = """
+import socket, sys
+sys.stdin.readline()
+with socket.create_server(("127.0.0.1", 0)) as listener:
+    for _ in range(60):
+        with socket.create_connection(listener.getsockname()) as client:
+            server, _ = listener.accept()
+            with server:
+                client.sendall(b"hello")
+                server.sendall(server.recv(10))
+                client.recv(10)
+sys.stdout.write("done")
+sys.stdout.flush()
+sys.stdin.readline()
+"""
+
+
+def settled(source: KernelSource) -> None:
+    """Wait until it writes nothing more: the last delayed ACK has gone."""
+    count, since = source.losses(), time.monotonic()
+    while time.monotonic() < since + 0.2:
+        time.sleep(0.02)
+        if source.losses() != count:
+            count, since = source.losses(), time.monotonic()
+
+
+@pytest.mark.parametrize("mode", list(Mode), ids=lambda mode: mode.value)
+@pytest.mark.parametrize("ring", list(DEFAULT_BYTES), ids=lambda ring: ring.name.lower())
+def test_written_and_lost_are_all_that_was_tried(mode: Mode, ring: Ring, synfin: Synfin) -> None:
+    command = [sys.executable, "-c", LOAD]
+    load_process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    large, tiny = KernelSource(mode=mode), KernelSource(mode=mode, ring_bytes={**DEFAULT_BYTES, ring: TINY})
+    file = synfin.folder / "lossy.pcapng"
+    recorder = Recorder(str(file))
+    session = Session([tiny], sinks=[recorder])
+    try:
+        time.sleep(0.3)  # it has begun, and sleeps on its standard input
+        for source in (large, tiny):
+            source.start(Filter(processes=frozenset({load_process.pid})))
+        assert load_process.stdin and load_process.stdout
+        load_process.stdin.write("go\n")
+        load_process.stdin.flush()
+        while not _readable(load_process):
+            session.pump()
+            time.sleep(0.02)
+        settled(large)
+        attempted, count = large.tallies()[ring].written, tiny.tallies()[ring]
+        assert large.losses().lost == 0
+    finally:
+        large.stop()
+        session.stop()
+        losses = session.losses()
+        recorder.close(losses.written, losses.lost)
+        load_process.communicate("\n", timeout=20)
+
+    assert count.written + count.lost == attempted
+    assert count.written > 0 and count.lost == losses.lost > 100
+    assert all(status.missed == 0 for source in (large, tiny) for status in source.status())
+
+    # What was written is on the timeline, all of it; what was lost is said there, and adds up.
+    events = list(session.timeline.events())
+    notices = [event for event in events if event.name == "trace:lost"]
+    assert sum(event.source is Source.KERNEL for event in events) == losses.written
+    assert sum(event["lost"] for event in notices) == notices[-1]["total"] == losses.lost
+    assert world_after(session.timeline).lost == losses.lost
+    assert {event.evidence for event in notices} == {Evidence.REPORTED}
+
+    # The recording says the same, event by event, to whoever replays it.
+    assert [event.fields() for event in load(file).events() if event.name == "trace:lost"] == [
+        event.fields() for event in notices
+    ]
+    again = synfin("replay", str(file), "--text")
+    assert again.code == 0
+    assert f"events lost here, {losses.lost} in all" in again.out
+    assert feed_of(file) == losses.lost
+
+
+def feed_of(file: Path) -> int:
+    """Lost events as the screen's header is told them on replay."""
+    from tui.cli_replay import ReplayFeed, open_source
+
+    feed = ReplayFeed(open_source(str(file)))
+    feed.read_all()
+    return feed.lost
+
+
+def _readable(process: subprocess.Popen[str]) -> bool:
+    assert process.stdout
+    return bool(select.select([process.stdout], [], [], 0)[0])
