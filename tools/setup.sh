@@ -157,7 +157,13 @@ set_up_python() {
     "$venv/bin/python" -c 'import textual, numpy, click' || give_up "the environment in $venv does not work; remove it and try again"
     fingerprint "$level" >"$venv/.synfin-$level"
     say "Python packages ready"
+    fresh=yes
 }
 
+fresh=
 set_up_python
 set_up_system
+# The probes' program is compiled for this kernel once (about a second) and kept: better now than in front of a class.
+if [ "$fresh" ] && [ "$(id -u)" = 0 ]; then
+    (cd "$root" && "$venv/bin/python" -c 'from tracer.kernel.source import prepare; prepare()' >>"$log" 2>&1) || true
+fi
