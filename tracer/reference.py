@@ -1,4 +1,4 @@
-"""The reference pages, made from the tables: ``python -m tracer.reference DIR`` writes events.md and states.md there.
+"""The reference pages, made from the tables: ``python -m tracer.reference DIR`` writes the pages of PAGES there.
 
 A test compares what is in docs/ with what the tables say now, so the pages cannot grow old.
 """
@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from tracer.filter_reference import filters
 from tracer.kinds import HEAD_FIELDS, KINDS, TYPES, Evidence, Field
 from tracer.states import STATES, TRANSITIONS
 
@@ -60,7 +61,7 @@ def _states() -> Iterator[str]:
         yield f"| {before} | {trigger} | {after} | {row.sends} | {row.rfc} | {row.why} |"
 
 
-PAGES = {"events.md": events, "states.md": states}
+PAGES = {"events.md": events, "states.md": states, "filters.md": filters}
 """File name and what makes it."""
 
 if __name__ == "__main__":
