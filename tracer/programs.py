@@ -26,7 +26,8 @@ F_DUPFD: Final = 0
 F_DUPFD_CLOEXEC: Final = 1030
 WAITS_ON_EPOLL: Final = frozenset({"epoll_wait", "epoll_pwait", "epoll_pwait2"})
 _DUPS: Final = frozenset({"dup", "dup2", "dup3", "fcntl"})
-_ADD, _DEL = 1, 2
+_DEL: Final = 2
+"""EPOLL_CTL_DEL."""
 
 
 def _thread(world: World, event: Event) -> ThreadView:
@@ -81,8 +82,8 @@ def _closed(world: World, pid: int, fd: int) -> None:
     for ep, view in list(world.epolls.items()):
         if view.pid == pid and view.epfd == fd:
             del world.epolls[ep]
-        elif view.pid == pid and any(entry[0] == fd for entry in view.interest):
-            world.epolls[ep] = _without(view, fd)
+        elif view.pid == pid and fd in view.watched:
+            world.epolls[ep] = view.without(fd)
 
 
 def _scheduled(world: World, event: Event) -> None:
@@ -126,11 +127,7 @@ def _epoll(world: World, event: Event) -> EpollView:
 
 def _control(world: World, event: Event) -> None:
     view = _epoll(world, event)
-    if event["op"] != _ADD:
-        view = _without(view, event.fd)
-    if event["op"] != _DEL:
-        entry = (event.fd, event["events"], event["data"])
-        view = replace(view, interest=tuple(sorted((*view.interest, entry))))
+    view = view.without(event.fd) if event["op"] == _DEL else view.watching(event.fd, event["events"], event["data"])
     world.epolls[view.ep] = view
 
 
@@ -142,18 +139,9 @@ def _ready(world: World, event: Event) -> None:
 
 def _waited(world: World, event: Event) -> None:
     view = _epoll(world, event)
-    by_data = {data: fd for fd, _, data in view.interest}
     entries = list(zip(event["data"], event["events"], strict=True))[: max(event["n"], 0)]
-    ready = tuple(sorted((by_data.get(data, data & 0xFFFF_FFFF), mask) for data, mask in entries))
+    ready = tuple(sorted((view.fd_of(data), mask) for data, mask in entries))
     world.epolls[view.ep] = replace(view, pid=event.pid, epfd=event["epfd"], ready=ready)
-
-
-def _without(view: EpollView, fd: int) -> EpollView:
-    return replace(
-        view,
-        interest=tuple(entry for entry in view.interest if entry[0] != fd),
-        ready=tuple(entry for entry in view.ready if entry[0] != fd),
-    )
 
 
 FOLDS: Final[dict[str, Callable[[World, Event], None]]] = {

@@ -121,15 +121,30 @@ class Relevant:
         for heads in self._timeline.heads(self._done, count):
             mine = heads["conn"] == self._conn
             free = heads["conn"] == 0
-            if self.pids:
-                mine |= free & np.isin(heads["pid"], list(self.pids)) & (heads["sock"] == 0)
-            if self.listeners or self._sockets:
-                mine |= free & np.isin(heads["sock"], [*self.listeners, *self._sockets])
             mine |= np.isin(heads["kind"], _ALWAYS)
+            others = np.zeros(len(heads), np.bool_)
+            if self._sockets:
+                mine |= free & np.isin(heads["sock"], list(self._sockets))
+            if self.pids:
+                others |= free & np.isin(heads["pid"], list(self.pids)) & (heads["sock"] == 0)
+            if self.listeners:
+                theirs = free & np.isin(heads["sock"], list(self.listeners))
+                mine |= theirs & np.isin(heads["kind"], _LIFE)
+                others |= theirs
+            places = np.flatnonzero(others & ~mine)
+            mine[places[self._near(places + at)]] = True
             self._append(np.flatnonzero(mine) + at)
             at += len(heads)
         self._done = count
         return self._orders[: self._found]
+
+    def _near(self, orders: Orders) -> NDArray[np.bool_]:
+        """Which of them come soon after an event of the connection, or not long before its first."""
+        own = self._timeline.indices("conn", self._conn)
+        if not len(own):
+            return np.zeros(len(orders), np.bool_)
+        before = np.searchsorted(own, orders, side="right") - 1
+        return np.where(before >= 0, orders - own[before] <= NEAR, own[0] - orders <= NEAR)
 
     def _append(self, orders: Orders) -> None:
         need = self._found + len(orders)

@@ -6,10 +6,11 @@ an older one keeps an older moment.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from tracer.kinds import Evidence, Side
+from tracer.pages import Pages
 from tracer.states import State
 from tracer.timeline import Event
 
@@ -93,10 +94,34 @@ class EpollView:
     ep: int
     pid: int
     epfd: int
-    interest: tuple[tuple[int, int, int], ...] = ()
-    """(fd, events asked for, the program's data) of everything watched."""
+    watched: Pages[int, tuple[int, int]] = field(default_factory=Pages)
+    """fd -> (events asked for, the program's data). Replaced, never changed."""
     ready: tuple[tuple[int, int], ...] = ()
     """(fd, events) reported or known to be ready; events 0 where only the readiness was seen."""
+
+    @property
+    def interest(self) -> tuple[tuple[int, int, int], ...]:
+        """(fd, events asked for, the program's data) of everything watched, by fd."""
+        return tuple((fd, *self.watched[fd]) for fd in sorted(self.watched))
+
+    def watching(self, fd: int, events: int, data: int) -> EpollView:
+        """The same, watching ``fd`` too, or for other events."""
+        watched = self.watched.copy()
+        watched[fd] = (events, data)
+        return replace(self, watched=watched)
+
+    def without(self, fd: int) -> EpollView:
+        """The same, no longer watching ``fd``."""
+        watched = self.watched.copy()
+        watched.pop(fd, None)
+        return replace(self, watched=watched, ready=tuple(entry for entry in self.ready if entry[0] != fd))
+
+    def fd_of(self, data: int) -> int:
+        """The descriptor for which the program wants ``data`` back; most give the descriptor itself (epoll_data_t)."""
+        guess = data & 0xFFFF_FFFF
+        if self.watched.get(guess, (0, data))[1] == data:
+            return guess
+        return next((fd for fd, (_, wanted) in self.watched.items() if wanted == data), guess)
 
 
 @dataclass(frozen=True, slots=True)
