@@ -27,7 +27,7 @@ from tracer.timeline import Event, Timeline
 _WITH_TUPLE: Final = np.array(
     [number for number, kind in enumerate(KINDS, 1) if "sport" in {f.name for f in kind.fields}], dtype="u2"
 )
-_PACKETS: Final = sorted(PACKETS)
+_PACKETS: Final = [(number, KINDS[number - 1].name) for number in sorted(PACKETS)]
 _STATE, _BORN = NUMBER["socket:state"], NUMBER["request:born"]
 _WAIT, _EXPIRED, _CANCELLED = (NUMBER[f"timewait:{what}"] for what in ("born", "expired", "cancelled"))
 _TELLS_STATE: Final = np.array([_STATE, _BORN, _WAIT, _EXPIRED, _CANCELLED], dtype="u2")
@@ -147,7 +147,7 @@ class Connections:
                     self._name(self._timeline[start + i])
         for i in np.flatnonzero(np.isin(heads["kind"], _TELLS_STATE) & (heads["conn"] > 0)).tolist():
             self._enter(self._timeline[start + i])
-        self._find_resets(heads, start)
+        self._find_resets(heads)
 
     def _name(self, event: Event) -> None:
         local = (event.ip("saddr"), event["sport"])
@@ -173,15 +173,17 @@ class Connections:
             life.waiting = False
             life.enter(event.time, State.CLOSE)
 
-    def _find_resets(self, heads: Table, start: int) -> None:
+    def _find_resets(self, heads: Table) -> None:
         """A capture has no sockets that could tell of a reset, so the packets are asked."""
-        fields = self._timeline.batch(start, start + len(heads)).tables
-        for number in _PACKETS:
-            if number in fields:
-                mine = np.flatnonzero(heads["kind"] == number)
-                for i in mine[(fields[number]["flags"] & RST) > 0].tolist():
-                    if heads["conn"][i]:
-                        self._by_number[int(heads["conn"][i])].resets.append(int(heads["time"][i]))
+        for number, kind in _PACKETS:
+            mine = np.flatnonzero(heads["kind"] == number)
+            if not len(mine):
+                continue
+            # A kind's rows lie in the order of its events.
+            flags = self._timeline.field(kind, "flags", int(heads["row"][mine[0]]))[: len(mine)]
+            for i in mine[(flags & RST) > 0].tolist():
+                if heads["conn"][i]:
+                    self._by_number[int(heads["conn"][i])].resets.append(int(heads["time"][i]))
 
 
 def _firsts(column: NDArray[Any]) -> list[tuple[int, int]]:

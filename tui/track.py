@@ -33,6 +33,8 @@ class Track:
         self._folded: NDArray[np.int64] = np.zeros(0, np.int64)
         self._ends: list[int] = []
         """How many events are shown when each row but the last is."""
+        self._numbers: list[int] = [0]
+        """Which of the rows each of these is, the last included: those that stand for gaps hold no event."""
 
     def __len__(self) -> int:
         return len(self._orders)
@@ -70,17 +72,26 @@ class Track:
         last = self._ends[at] if at < len(self._ends) else len(self)
         return min(self[first], order), max(self[last - 1], order)
 
+    def main_of(self, order: int) -> int:
+        """Order of the event that the row which holds the event is about."""
+        if not self._fold() or not len(self):
+            return order
+        at = bisect_right(self._ends, min(self.place_of(order), len(self) - 1))
+        main = self._rows.rows[self._numbers[at]].main
+        return main if main >= 0 else order
+
     def _fold(self) -> bool:
         """Merge what has come into rows; False where there are too many events for that."""
         if len(self) > MERGED:
             return False
         done = len(self._folded)
         if not np.array_equal(self._folded, self._orders[:done]):
-            self._rows, self._ends, done = Rows(self._relevant.pids), [], 0
+            self._rows, self._ends, self._numbers, done = Rows(self._relevant.pids), [], [0], 0
         for place in range(done, len(self)):
             before = len(self._rows.rows)
             self._rows.add(self._timeline[int(self._orders[place])])
             if len(self._rows.rows) > before and place:
                 self._ends.append(place)
+                self._numbers.append(len(self._rows.rows) - 1)
         self._folded = self._orders
         return True

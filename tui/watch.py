@@ -123,7 +123,8 @@ class Watch:
         """The cursor was moved by hand onto this event."""
         self.cursor = order
         shown = self.player.shown
-        self.riding = self.player.mode is Mode.FOLLOW and shown > 0 and order >= self.track[shown - 1]
+        following = self.player.mode is Mode.FOLLOW and shown > 0
+        self.riding = following and self.track.row_of(order)[1] >= self.track[shown - 1]
 
     def go(self, order: int) -> bool:
         """Follow a link to any event: change connection and move the playhead if need be. False if there is none."""
@@ -169,13 +170,18 @@ class Watch:
         self.player.grow(len(self.track))
         if whole:
             self.player.shown = self.player.count
-        self.cursor = self.track[0] if len(self.track) and not self.riding else NOWHERE
+        self.cursor = NOWHERE
 
     def _ride(self) -> None:
         shown = self.player.shown
         if not shown:
             self.cursor = NOWHERE
         elif self.riding or self.cursor == NOWHERE:
-            self.cursor = self.track[shown - 1] if self.riding else self.track[0]
+            self.cursor = self._about(self.track[shown - 1 if self.riding else 0])
         elif self.cursor >= self.limit:
-            self.cursor = self.track[shown - 1]
+            self.cursor = self._about(self.track[shown - 1])
+
+    def _about(self, order: int) -> int:
+        """The event that the row of `order` is about, as far as that may be told already."""
+        main = self.track.main_of(order)
+        return main if main < self.limit else order

@@ -47,7 +47,8 @@ async def test_a_recording_opens_whole_and_space_plays_it_from_its_start(make_ap
     async with app.run_test(size=NARROW) as pilot:
         await settled(pilot)
         view = app.trace.view
-        assert (view.focus, view.place, view.player.mode) == (1, 1, Mode.HOLD)
+        assert (view.focus, view.player.mode) == (1, Mode.HOLD)
+        assert view.track.row_of(view.cursor)[0] == 0, "the cursor is in the first row"
         assert "REPLAY" in header(app)
         await pilot.press("space")
         assert view.player.mode is Mode.PLAY

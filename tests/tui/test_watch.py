@@ -33,7 +33,8 @@ def test_nothing_yet_is_a_view_too() -> None:
 
 
 def test_a_recording_opens_whole_with_the_cursor_on_its_first_event(watch: Watch) -> None:
-    assert (watch.focus, watch.cursor, watch.place) == (1, watch.track[0], 1)
+    assert watch.focus == 1
+    assert watch.track.row_of(watch.cursor)[0] == watch.track[0], "in the first row, on what it is about"
     assert watch.limit == len(watch.timeline)
     assert watch.player.mode is Mode.HOLD
 
@@ -43,7 +44,7 @@ def test_live_the_cursor_rides_the_tail_until_it_is_moved_by_hand() -> None:
     half_close(story, 1)
     timeline = story.onto()
     watch = looking_at(timeline, riding=True, more=True)
-    assert watch.cursor == watch.track[len(watch.track) - 1]
+    assert watch.track.row_of(watch.cursor)[1] == watch.track[len(watch.track) - 1]
     watch.point(watch.track[3])
     half_close(story, 1, 3000)
     story.onto(timeline)
@@ -51,7 +52,7 @@ def test_live_the_cursor_rides_the_tail_until_it_is_moved_by_hand() -> None:
     assert watch.cursor == watch.track[3]
     assert watch.player.shown == len(watch.track), "the view goes on"
     watch.to_tail()
-    assert watch.cursor == watch.track[len(watch.track) - 1]
+    assert watch.track.row_of(watch.cursor)[1] == watch.track[len(watch.track) - 1]
 
 
 def test_pause_freezes_the_view_though_events_come() -> None:
@@ -79,7 +80,7 @@ def test_a_step_back_hides_what_lies_ahead(watch: Watch) -> None:
     assert watch.cursor == watch.track[4]
     assert watch.limit == watch.track[5]
     watch.step(-1)
-    assert (watch.cursor, watch.limit) == (watch.track[3], watch.track[4])
+    assert watch.cursor < watch.limit == watch.track[4], "a whole row back"
     watch.step(-100)
     assert watch.player.shown == 1, "the first event stays"
 

@@ -19,6 +19,7 @@ from textual.widgets import Static
 
 from tracer.causes import Link
 from tracer.timeline import Timeline
+from tracer.words import duration
 from tui.connections import Connection
 from tui.feed import Feed
 from tui.keys import KEYS
@@ -40,6 +41,8 @@ RATE_SECONDS: Final = 1.0
 """Window of the events per second in the header."""
 OVERVIEW_SECONDS: Final = 0.25
 """The overview is drawn anew at most that often."""
+IDLE_SECONDS: Final = 1.0
+"""The same while nothing happens but time: TIME_WAIT grows."""
 INSPECT_SECONDS: Final = 0.1
 """While the cursor rides a live tail, the inspector follows at most that often."""
 FLOOD: Final = 1_000
@@ -66,7 +69,7 @@ class TraceScreen(Screen[None]):
         self._moment = Moment(feed.timeline)
         self._rate: int | None = None
         self._counted = (clock(), feed.written)
-        self._overview_due = self._inspect_due = 0.0
+        self._overview_due = self._overview_drawn = self._inspect_due = 0.0
         self._drawn: tuple[object, ...] = ()
         self._asked: Question | None = None
         self._facts = Facts(question(self.view))
@@ -114,7 +117,8 @@ class TraceScreen(Screen[None]):
     def look(self) -> None:
         """Take in what has come and paint what changed."""
         now = self._clock()
-        self.view.refresh(now, more=not self.feed.finished)
+        if self.view.refresh(now, more=not self.feed.finished):
+            self._overview_due = min(self._overview_due, self._overview_drawn + OVERVIEW_SECONDS)
         self._count(now)
         self.query_one(StepLine).follow(self.feed.play)
         self.paint(now)
@@ -124,7 +128,7 @@ class TraceScreen(Screen[None]):
         view = self.view
         self._paint_header()
         if now >= self._overview_due:
-            self._overview_due = now + OVERVIEW_SECONDS
+            self._overview_drawn, self._overview_due = now, now + IDLE_SECONDS
             self._paint_overview()
         riding = self.live and not self.feed.finished and view.player.mode is Mode.FOLLOW
         present = self._wall() if riding else None
@@ -175,7 +179,8 @@ class TraceScreen(Screen[None]):
     def _paint_overview(self) -> None:
         view = self.view
         overview = self.query_one(Overview)
-        rows = 3 if self.size.height < 40 else 10
+        high = self.size.height >= 40
+        rows = 10 if high else 3
         numbers = view.connections.numbers
         at = numbers.index(view.focus) if view.focus in numbers else 0
         first = max(0, min(at - rows // 2, len(numbers) - rows))
@@ -186,7 +191,11 @@ class TraceScreen(Screen[None]):
             until = self.timeline[view.track[view.player.shown - 1]].time
         elif self.live and not self.feed.finished and view.player.mode is Mode.FOLLOW and stop:
             until = stop = max(stop, self._wall())
-        overview.show(chosen, view.focus, stop, until)
+        heading = ""
+        if high and chosen:
+            span = duration(stop - min(connection.start for connection in chosen))
+            heading = f" Overview  {len(chosen)} of {len(numbers):,} connections  {span}"
+        overview.show(chosen, view.focus, stop, until, heading)
 
     def _inspect(self) -> None:
         """Ask about the cursor's event; what would take long to answer is answered later, or not while it rushes by."""

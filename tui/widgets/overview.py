@@ -119,21 +119,24 @@ class Overview(Widget):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._shown: tuple[tuple[Row, bool], ...] = ()
+        self._heading = ""
 
-    def show(self, connections: Sequence[Connection], focus: int, stop: int, until: int) -> None:
-        """Draw these on an axis that ends at `stop`, up to the moment `until` (both ns)."""
+    def show(self, connections: Sequence[Connection], focus: int, stop: int, until: int, heading: str = "") -> None:
+        """Draw these on an axis that ends at `stop`, up to the moment `until` (both ns); above them `heading`."""
         start = min((c.start for c in connections), default=0)
         width = max(self.size.width - LABEL - 1, 1)
         stop = max(stop, start + 1)
         rows = tuple((bar(c, start, stop, until, width), c.number == focus) for c in connections)
-        if rows != self._shown:
-            more = len(rows) != len(self._shown)
-            self._shown = rows
+        if (rows, heading) != (self._shown, self._heading):
+            more = len(rows) != len(self._shown) or bool(heading) != bool(self._heading)
+            self._shown, self._heading = rows, heading
             self.refresh(layout=more)
 
     def render(self) -> Content:
-        return Content("\n").join(row_line(row, focused) for row, focused in self._shown)
+        heading = [Content(self._heading)] if self._heading else []
+        return Content("\n").join([*heading, *(row_line(row, focused) for row, focused in self._shown)])
 
     def on_click(self, event: events.Click) -> None:
-        if 0 <= event.y < len(self._shown):
-            self.post_message(self.Chosen(self._shown[event.y][0].number))
+        at = event.y - bool(self._heading)
+        if 0 <= at < len(self._shown):
+            self.post_message(self.Chosen(self._shown[at][0].number))
