@@ -283,7 +283,11 @@ class TraceScreen(Screen[None]):
         self.query_one(Ladder).move(by)
 
     def action_page(self, by: int) -> None:
-        """Move the cursor by screenfuls."""
+        """Move the cursor by screenfuls; where the inspector has taken the ladder's place, scroll that."""
+        if not self.query_one("#left").display:
+            inspector = self.query_one(Inspector)
+            inspector.scroll_relative(y=by * max(inspector.size.height - 1, 1), animate=False)
+            return
         rows = self.query_one(Ladder)
         rows.move(by * rows.page)
 

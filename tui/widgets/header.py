@@ -46,6 +46,8 @@ class _Part(NamedTuple):
     text: str
     short: str
     style: str = ""
+    first: bool = False
+    """Shortened before anything else gives way."""
 
 
 def header_line(facts: HeaderFacts, width: int) -> Content:
@@ -66,7 +68,7 @@ def header_line(facts: HeaderFacts, width: int) -> Content:
         _Part(0, lost, lost, "bold reverse" if facts.lost else ""),
         _Part(1, f"{focus}{facts.ends}" if facts.ends else focus.strip(), f"{focus}{facts.ends_short}".strip()),
         _Part(6 if not facts.filter else 2, f"filter: {plain(facts.filter) or 'none'}", ""),
-        _Part(4, f"probes: {probes}" if probes else "", summary),
+        _Part(4, f"probes: {probes}" if probes else "", summary, first=True),
     ]
     chosen = _fit([part for part in parts if part.text], width - 2)
     line = Content(" ")
@@ -84,8 +86,8 @@ def _fit(parts: list[_Part], width: int) -> list[tuple[str, str]]:
         shown = [text for text in texts if text]
         return sum(map(len, shown)) + len(GAP) * (len(shown) - 1) > width
 
-    for i in by_rank:
-        if over() and parts[i].short:
+    for i in sorted(by_rank, key=lambda i: not parts[i].first):
+        if over():
             texts[i] = parts[i].short
     for i in by_rank:
         if over() and parts[i].rank:
