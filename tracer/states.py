@@ -34,6 +34,14 @@ class State(IntEnum):
     NEW_SYN_RECV = 12
 
 
+def as_state(number: int) -> State:
+    """The state with the kernel's ``number``; UNKNOWN for one that is not in the table (a later kernel's)."""
+    try:
+        return State(number)
+    except ValueError:
+        return State.UNKNOWN
+
+
 class StateInfo(NamedTuple):
     """How a state is written and what group it belongs to."""
 

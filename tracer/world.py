@@ -23,7 +23,7 @@ from tracer.identity import INFERRED_END
 from tracer.kinds import Certainty, Evidence, Side
 from tracer.pages import Pages
 from tracer.segments import ACK, FIN, SYN
-from tracer.states import State, Transition, Trigger, between
+from tracer.states import State, Transition, Trigger, as_state, between
 from tracer.timeline import Event
 from tracer.views import NOWHERE, Anomaly, ConnectionView, Endpoint, EpollView, ListenerView, SocketView, ThreadView
 
@@ -147,7 +147,7 @@ class World:
 
     def _state(self, event: Event) -> None:
         known = self._socket(event)
-        old, new = _state(event["old"]), _state(event["new"])
+        old, new = as_state(event["old"]), as_state(event["new"])
         if new == State.LISTEN:
             self.listeners[event.sock] = ListenerView(event.sock, known.local, evidence=event.evidence)
         elif old == State.LISTEN and new == State.CLOSE:
@@ -183,7 +183,7 @@ class World:
     def _seen(self, event: Event) -> None:
         known = self._socket(event)
         if known.state == State.UNKNOWN and "state" in event and event["state"]:
-            self._to(known, _state(event["state"]), event)
+            self._to(known, as_state(event["state"]), event)
         else:
             self.sockets[known.sock] = known
         if event["state"] == State.LISTEN:
@@ -238,7 +238,7 @@ class World:
         if known.state == State.CLOSE and len(known.path) > 1 and _hands_over(known.path[-2][1]):
             # The two records come from two rings, and the step to CLOSE was put first: the end never was closed.
             known = replace(known, state=known.path[-2][1], path=known.path[:-1])
-        state = _state(event["substate"]) or State.TIME_WAIT
+        state = as_state(event["substate"]) or State.TIME_WAIT
         self._to(known, state, event, deadline=event.time + event["left"], waits=True)
 
     # Packets that change more than themselves
@@ -299,10 +299,6 @@ MATTERS: Final = SYN | FIN
 def _ends(event: Event) -> tuple[Endpoint, Endpoint]:
     local, peer = event["saddr"], event["daddr"]
     return ((local[0], local[1]), event["sport"]), ((peer[0], peer[1]), event["dport"])
-
-
-def _state(number: int) -> State:
-    return State(number) if number in State._value2member_map_ else State.UNKNOWN
 
 
 def _hands_over(state: State) -> bool:
