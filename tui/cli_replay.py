@@ -72,6 +72,11 @@ class ReplayFeed:
             if isinstance(row, dict)
         ]
 
+    @property
+    def progress(self) -> float | None:
+        """Part of the file that has been read; None where that is not known or no longer of interest."""
+        return None if self.finished else self.source.progress
+
     def read_all(self) -> None:
         """Read to the end, in the calling thread."""
         while not self.source.finished and not self._stopping:
@@ -132,7 +137,9 @@ def open_source(file: str) -> RecordingSource | CaptureSource:
     """
     stream = _Stream(ByteSource(file))
     if is_recording(stream.look()):
-        return RecordingSource(io.BufferedReader(cast(Any, stream), 1 << 16))
+        packed = stream.compression is not None or not Path(file).is_file()
+        size = None if packed else Path(file).stat().st_size
+        return RecordingSource(io.BufferedReader(cast(Any, stream), 1 << 16), size)
     if file == "-" or file.startswith("/dev/fd/"):
         return CaptureSource(open_capture(io.BufferedReader(cast(Any, stream), 1 << 16)))
     stream.close()
@@ -144,6 +151,7 @@ class _Stream(io.RawIOBase):
 
     def __init__(self, source: ByteSource) -> None:
         self._source = source
+        self.compression = source.compression
         self._seen = b""
 
     def look(self) -> bytes:

@@ -119,6 +119,11 @@ class Feed(Protocol):
         ...
 
     @property
+    def progress(self) -> float | None:
+        """Part of a file that has been read, 0 to 1; None where nothing is being read or its length is not known."""
+        ...
+
+    @property
     def play(self) -> Script | None:
         """The scenario in performance, where there is one."""
         ...
@@ -134,6 +139,7 @@ class StillFeed:
     recording: str | None = None
     filter: str = ""
     finished: bool = True
+    progress: float | None = None
     play: Script | None = None
 
     @property

@@ -30,6 +30,8 @@ class CaptureSource:
         self.capture = capture
         self.finished = False
         """All that can be read has been handed over."""
+        self.progress: float | None = 0.0
+        """Part of the file that has been read, 0 to 1; None where its length is not known (a pipe)."""
         self._blocks = capture.blocks()
         self._written = 0
 
@@ -39,6 +41,7 @@ class CaptureSource:
         if block is None:
             self.finished = True
             return merge([])
+        self.progress = block.done / block.total if block.total else None
         batch = to_batch(block.segments)
         self._written += len(batch)
         return batch

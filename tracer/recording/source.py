@@ -12,13 +12,19 @@ from tracer.session import Losses
 class RecordingSource:
     """Hands over a recording batch by batch, as fast as it is asked."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, size: int | None = None) -> None:
+        """``size``: bytes of the unpacked file, where that is known."""
         self.reader = RecordingReader(file)
         self.finished = False
         """All that can be read has been handed over."""
-        self._file = file
+        self._file, self._size = file, size
         self._batches = self.reader.batches()
         self._written = 0
+
+    @property
+    def progress(self) -> float | None:
+        """Part of the file that has been read, 0 to 1; None where its length is not known."""
+        return min(self.reader.position / self._size, 1.0) if self._size else None
 
     def drain(self) -> Batch:
         """The next few thousand events; empty when there are no more."""

@@ -51,6 +51,12 @@ LONG: Final = 20_000
 """Events to fold past which the answer is worked out in another thread (some tenths of a second)."""
 
 
+def bar(part: float, cells: int = 10) -> str:
+    """How far a file has been read: ▮▮▮▯▯▯▯▯▯▯ 32%."""
+    full = round(part * cells)
+    return f"{'▮' * full}{'▯' * (cells - full)} {part:.0%}"
+
+
 class TraceScreen(Screen[None]):
     """The main screen. `clock` gives seconds, `wall` ns since the Unix epoch."""
 
@@ -97,8 +103,8 @@ class TraceScreen(Screen[None]):
     def on_mount(self) -> None:
         """Look at once, then at every frame."""
         self.query_one(Ladder).focus()
+        self._frames = self.set_interval(1 / FRAMES_PER_SECOND, self.look)
         self.look()
-        self.set_interval(1 / FRAMES_PER_SECOND, self.look)
 
     def on_resize(self) -> None:
         """Say that it is too small (where it is), and fit everything to the new size."""
@@ -117,11 +123,15 @@ class TraceScreen(Screen[None]):
     def look(self) -> None:
         """Take in what has come and paint what changed."""
         now = self._clock()
-        if self.view.refresh(now, more=not self.feed.finished):
+        finished = self.feed.finished  # asked first: what comes before the answer is taken in below
+        news = self.view.refresh(now, more=not finished)
+        if news:
             self._overview_due = min(self._overview_due, self._overview_drawn + OVERVIEW_SECONDS)
         self._count(now)
         self.query_one(StepLine).follow(self.feed.play)
         self.paint(now)
+        if finished and not news and self.view.player.mode is Mode.HOLD:
+            self._frames.pause()  # nothing can change but by a key, and every key looks
 
     def paint(self, now: float) -> None:
         """Show the view as it is."""
@@ -152,7 +162,7 @@ class TraceScreen(Screen[None]):
         view, feed = self.view, self.feed
         connection = view.connection
         if not self.live:
-            mode = "REPLAY"
+            mode = "REPLAY" if feed.progress is None else f"READING {bar(feed.progress)}"
         elif view.player.mode is Mode.HOLD and (not feed.finished or view.player.shown < view.player.count):
             mode = "PAUSED"
         elif view.player.mode is Mode.PLAY:
@@ -245,6 +255,7 @@ class TraceScreen(Screen[None]):
 
     def _at_once(self) -> None:
         self._inspect_due = 0.0
+        self._frames.resume()
         self.look()
 
     def action_toggle_play(self) -> None:
