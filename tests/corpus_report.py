@@ -65,8 +65,6 @@ REASONS: Final = (
     ("telnet-", "ack_lost", "the first acknowledgment after 10,000 segments nobody acknowledged"),
     ("timestamp_invalid", "", "times outside what the format allows"),
     ("beep-oobr", "", "a malformed file: more payload than the packet has bytes"),
-    ("testdata__format__tcp", "", "every packet captured twice, times out of order; tshark's rule not found out"),
-    ("zeek__tcp__reassembly", "", "a FIN repeated while bytes are acknowledged unseen; tshark's rule not found out"),
 )
 """(part of the file's name, part of the column's name, why): the first that fits is printed."""
 

@@ -111,8 +111,17 @@ def bytes_in_flight(sender: Direction, pool: Pool) -> int:
     """Sequence space from the first unacknowledged byte to the last one sent; both counted from ``base_seq``."""
     if sender.unacked_last < 0:
         return 0
-    last = (pool[sender.unacked_last].end - sender.base_seq) & MODULO
-    return last - ((sender.flight_first - sender.base_seq) & MODULO)
+    base = sender.base_seq
+    first = (sender.flight_first - base) & MODULO
+    last = (pool[sender.unacked_last].end - base) & MODULO
+    if last < first:  # something from before the capture was sent again, or four gigabytes were sent
+        number = sender.unacked_first
+        while number >= 0:
+            row = pool[number]
+            first = min(first, (row.seq - base) & MODULO)
+            last = max(last, (row.end - base) & MODULO)
+            number = row.newer
+    return (last - first) & MODULO
 
 
 def timer_started(sender: Direction, pool: Pool, out: Verdict, time: int) -> None:

@@ -43,7 +43,11 @@ class Direction:
     seen_to: int = 0
     """End of what was seen without a gap: an ACK beyond it acknowledges unseen bytes; 0 while that is not watched."""
     unseen: int = 0
-    """1 once the peer has acknowledged more than was ever seen: from then on only new gaps are watched."""
+    """1 from a duplicate ACK of its own, or from when the peer has acknowledged more than was ever seen, until it
+    acknowledges something new: in between only new gaps are watched."""
+    overtaken: int = 0
+    """1 from when the peer has acknowledged more than was ever seen until it acknowledges anything itself: a
+    retransmission of the peer's in between counts as fast."""
     window: int = 0
     """Last window sent, as in the header."""
     wscale: int = NONE

@@ -101,9 +101,13 @@ def segment(
         forward.duplicate_acks = 0
         forward.ack_frame = frame
         forward.unseen = 0
+        forward.overtaken = 0
         if forward.seen_to == 0:
             forward.seen_to = next_seq
 
+    if flags & ACK and reverse.base_known and before(reverse.next_seq, ack):
+        reverse.duplicate_acks = 0
+        reverse.overtaken = 1
     if flags & ACK and reverse.seen_to and before(reverse.seen_to, ack):
         findings |= ACK_LOST_SEGMENT
         if reverse.seen_to == reverse.next_seq:
@@ -116,15 +120,16 @@ def segment(
             findings |= SPURIOUS_RETRANSMISSION | RETRANSMISSION
         elif next_seq and before(seq, next_seq) and not (length > 1 and seq == (next_seq - 1) & MODULO):
             findings |= judge_repeated_bytes(flow, forward, reverse, pool, out, time, seq, end)
-    if next_seq == 0 or before(next_seq, end):
+    if findings & ZERO_WINDOW_PROBE:
+        pass  # its byte is most likely thrown away, and sent again with what follows
+    elif next_seq == 0 or before(next_seq, end):
         if next_seq == 0 or not flags & RST:  # a RST need not carry the sender's own number (RFC 9293 section 3.5.2)
             forward.next_seq = end
         forward.next_seq_time = time
         forward.next_seq_frame = frame
     if forward.seen_to:
-        repeated = findings & (RETRANSMISSION | OUT_OF_ORDER)
-        if seq == forward.seen_to or (not repeated and before(seq, forward.seen_to) and before(forward.seen_to, end)):
-            forward.seen_to = forward.next_seq
+        if seq == forward.seen_to:
+            forward.seen_to = 0 if forward.unseen else forward.next_seq
     elif next_seq == 0:
         forward.seen_to = end
     elif findings & LOST_SEGMENT:
@@ -212,6 +217,10 @@ def judge_repeated_ack(forward: Direction, reverse: Direction, frame: int, windo
     if not same_window:
         return WINDOW_UPDATE
     forward.duplicate_acks += 1
+    forward.unseen = 1
+    forward.overtaken = 0
+    if forward.seen_to == forward.next_seq:
+        forward.seen_to = 0
     out.duplicate_ack_number = forward.duplicate_acks
     out.duplicate_ack_frame = forward.ack_frame
     return DUPLICATE_ACK
@@ -229,7 +238,7 @@ def judge_repeated_bytes(
 ) -> int:
     """Which kind of retransmission a segment below ``next_seq`` is, or whether it only comes late."""
     since_ack = time - reverse.last_ack_time
-    if reverse.duplicate_acks >= 2 and seq == reverse.last_ack and 0 <= since_ack < FAST_WINDOW:
+    if (reverse.duplicate_acks >= 2 or reverse.overtaken) and seq == reverse.last_ack and 0 <= since_ack < FAST_WINDOW:
         return FAST_RETRANSMISSION | RETRANSMISSION
     threshold = flow.initial_rtt if flow.initial_rtt > 0 else REORDER_WINDOW
     if 0 <= time - forward.next_seq_time < threshold and end != forward.next_seq:
