@@ -15,6 +15,7 @@ from typing import Final
 
 from rich.cells import cell_len, set_cell_size
 
+from tracer.kinds import Side
 from tracer.states import STATES, State
 from tracer.words import duration
 from tui.ladder.parts import Arrow, End, Row
@@ -57,16 +58,32 @@ def lanes(width: int) -> Lanes:
     return Lanes(fixed.time, fixed.app, fixed.socket, rest, fixed.kernel, fixed.server)
 
 
-def header(width: int) -> str:
-    """The names of the lanes."""
+def header(width: int, missing: frozenset[tuple[str, Side]] = frozenset()) -> str:
+    """The names of the lanes, and of which of them (``missing``: app or kernel, and whose) there is no source."""
     lane = lanes(width)
     wide = width >= WIDE
+
+    def name(which: str, side: Side, text: str, size: int) -> str:
+        if (which, side) not in missing or size < 10:
+            return fit(text, size)
+        return fit(best(("no source", "not captured", f"{side.name.lower()}: not captured"), size - 1), size)
+
+    client, server = Side.CLIENT, Side.SERVER
     names = (
-        (" time ms", lane.time + 2), ("client program" if wide else "client", lane.app + 1),
-        ("client socket" if wide else "", lane.socket), ("wire".center(lane.wire), lane.wire + 1),
-        ("server kernel" if wide else "kernel", lane.kernel), ("server program" if wide else "server", lane.server),
-    )  # fmt: skip
-    return fit("".join(fit(text, size) for text, size in names), width)
+        fit(" time ms", lane.time + 2),
+        name("app", client, "client program" if wide else "client", lane.app + 1),
+        name("kernel", client, "client socket" if wide else "", lane.socket),
+        fit("wire".center(lane.wire), lane.wire + 1),
+        name("kernel", server, "server kernel" if wide else "kernel", lane.kernel),
+        name("app", server, "server program" if wide else "server", lane.server),
+    )
+    return fit("".join(names), width)
+
+
+def moment(ms: float, width: int) -> str:
+    """A time in ms with as many of three decimals as fit, right-aligned; in seconds where none do."""
+    digits = next((f"{ms:.{n}f}" for n in (3, 2, 1, 0) if len(f"{ms:.{n}f}") <= width), f"{ms / 1000:.0f}s")
+    return fit(digits.rjust(width), width)
 
 
 def fit(text: str, width: int) -> str:
@@ -88,9 +105,7 @@ def row(line: Row, width: int, start: int, *, lit: bool = False) -> list[Piece]:
     if line.gap:
         text = f" {duration(line.gap)}, nothing happened "
         return [(fit(text.center(width, "┄"), width), "gap")]
-    when = (line.time - start) / 1e6
-    moment = f"{when:>{lane.time}.3f}" if when < 1e5 else f"{when / 1000:>{lane.time - 1}.1f}s"
-    pieces: list[Piece] = [(marker, "marker"), (fit(moment, lane.time) + " ", "time")]
+    pieces: list[Piece] = [(marker, "marker"), (moment((line.time - start) / 1e6, lane.time) + " ", "time")]
     if line.title:
         pieces.append((fit(line.title, width - lane.time - 2), "lost" if "lost" in line.title else "title"))
         return pieces
@@ -101,8 +116,9 @@ def row(line: Row, width: int, start: int, *, lit: bool = False) -> list[Piece]:
     if line.live:
         pieces.append((_countdown(max(line.client.left, line.server.left), lane.wire), "waiting"))
     else:
-        bare = line.arrow is None or line.arrow.dashed
-        pieces.append((_wire(line.arrow, lane.wire), "dim" if bare else "wire"))
+        role = "dim" if line.arrow is None or line.arrow.dashed else "wire"
+        before, cross, after = _wire(line.arrow, lane.wire).partition("✗")
+        pieces += [(before, role), (cross, "lost"), (after, role)] if cross else [(before, role)]
     pieces.append((" ", "app"))
     pieces += _end(line.server, lane.kernel)
     pieces.append((fit(best(line.server.app, lane.server), lane.server), "app"))
@@ -138,10 +154,11 @@ def _wire(arrow: Arrow | None, width: int) -> str:
     if not half:
         body = f" {label} ".center(width - 1, line) if label else line * (width - 1)
         return body + head if arrow.to_right else head + body
-    # Half an arrow: the part that was seen. A departure ends in the middle, an arrival begins there.
+    # Half an arrow: the part that was seen. A departure ends in the middle, in a cross if it was lost; an arrival
+    # begins there.
     size = width * 2 // 3
     seen = f" {label} ".center(size - 1, line)
-    end = head if arrow.left is False else "…"
+    end = "✗" if arrow.lost else head if arrow.left is False else "…"
     part = seen + end if arrow.to_right else end + seen
     at_left = arrow.left == arrow.to_right
     return set_cell_size(part, width) if at_left else " " * (width - cell_len(part)) + part

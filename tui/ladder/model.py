@@ -12,7 +12,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from tracer.events import PACKETS
 from tracer.history import Relevant
+from tracer.kinds import Side
 from tracer.timeline import Timeline
 from tracer.words import message
 from tui.ladder.parts import Row, Saved
@@ -22,6 +24,8 @@ MERGED: Final = 20_000
 """Events of a connection up to which they are merged into rows (a fold of some 20 µs an event)."""
 SPACING: Final = 128
 """Events from one kept place to the next."""
+_PACKETS: Final = sorted(PACKETS)
+_ENDS: Final = frozenset({Side.CLIENT, Side.SERVER})
 
 
 class Model:
@@ -36,6 +40,8 @@ class Model:
         self._orders: NDArray[np.int64] = np.zeros(0, np.int64)
         self._single = False
         self._joined = 0
+        self._ends: frozenset[Side] = frozenset()
+        self._looked = 0
         self._restart()
 
     def _restart(self) -> None:
@@ -48,7 +54,7 @@ class Model:
 
     def __getitem__(self, at: int) -> Row:
         if not self._single:
-            return self._rows.rows[at]
+            return self._rows.shown(at)
         # One event by itself: of the lanes that it leaves alone nothing is said.
         rows = Rows(self._relevant.pids)
         event = self._timeline[int(self._orders[at])]
@@ -59,7 +65,17 @@ class Model:
 
     def key(self, at: int) -> object:
         """What row ``at`` is made of: as long as it is equal, so is the row."""
-        return int(self._orders[at]) if self._single else self._rows.rows[at]
+        return int(self._orders[at]) if self._single else self._rows.shown(at)
+
+    @property
+    def missing(self) -> frozenset[tuple[str, Side]]:
+        """Lanes (app or kernel, and whose) that nothing on the whole timeline speaks of; none while it is empty."""
+        if not len(self._orders):
+            return frozenset()
+        app, kernel = frozenset(self._relevant.pids.values()), self._ends
+        if self._relevant.listeners:
+            kernel |= {Side.SERVER}
+        return frozenset({("app", side) for side in _ENDS - app} | {("kernel", side) for side in _ENDS - kernel})
 
     def present(self, now: int) -> Row | None:
         """The row of the present, below all others; None when nothing is going on by itself."""
@@ -98,6 +114,7 @@ class Model:
             self.start = self._timeline[int(orders[0])].time
         if not self._single and len(orders) > MERGED:
             self._single = True
+        self._look()
         wanted = int(np.searchsorted(orders, limit))
         if not self._single:
             if wanted < self._done:
@@ -107,6 +124,16 @@ class Model:
                     self._kept.append((place, self._rows.save()))
                 self._rows.add(self._timeline[int(orders[place])])
         self._done = wanted
+
+    def _look(self) -> None:
+        """Find the ends of which more is known than the segments they sent."""
+        if self._ends >= _ENDS:
+            return
+        count = len(self._timeline)
+        for heads in self._timeline.heads(self._looked, count):
+            telling = (heads["conn"] == self.connection) & ~np.isin(heads["kind"], _PACKETS)
+            self._ends |= {Side(side) for side in np.unique(heads["side"][telling]).tolist()} & _ENDS
+        self._looked = count
 
     def _go_back(self, wanted: int) -> None:
         while self._kept and self._kept[-1][0] > wanted:

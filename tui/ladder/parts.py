@@ -25,6 +25,8 @@ class Arrow:
     """It was seen to leave."""
     arrived: bool = False
     """It was seen to arrive; False while under way, or lost."""
+    lost: bool = False
+    """It had to be sent again before it was seen to arrive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,10 @@ class Memory:
     """ns, of the last event."""
     waiting: dict[Side, int] = field(default_factory=dict)
     """Ends that a TIME_WAIT object stands for, and when its timer fires as armed, in ns."""
+    watched: frozenset[Side] = frozenset()
+    """Ends of which something was seen but the segments they sent: what reaches them is seen too."""
+    lost: frozenset[int] = frozenset()
+    """Rows of segments that had to be sent again before they were seen to arrive."""
 
     def copy(self) -> Memory:
         """One that can go another way."""

@@ -8,7 +8,8 @@ pass through *stages* in order:
     0 call of the beginning side   1 its state   2 segment sent   3 segment received
     4 state and queues of the other side   5 readiness and wake-up there   6 return of the call, queues after it
 
-An event joins the row while stages only rise and its place in the row is free; otherwise it begins a new row. Nothing
+An event joins the row while stages only rise and its place in the row is free; otherwise it begins a new row. The other
+side's state joins only once the segment has arrived: until then it is that side's own doing. Nothing
 is moved past anything: rows follow each other in the order of events. Every event is in exactly one row, those that
 say nothing new (a queue unchanged, a thread that merely runs on) without words of their own.
 
@@ -94,6 +95,19 @@ class Rows:
         client, server = (replace(self._calm(side), left=waiting.get(side, 0)) for side in (Side.CLIENT, Side.SERVER))
         return Row(now, (), -1, client, server, live=True)
 
+    def shown(self, at: int) -> Row:
+        """Row ``at`` as far as is known by now: what became of a segment that was only seen to leave.
+
+        Where nobody watches the far end, a departure is all there can be: then it is drawn as an arrow like any other.
+        """
+        row = self.rows[at]
+        arrow = row.arrow
+        if arrow is None or arrow.arrived or not arrow.left:
+            return row
+        if (Side.SERVER if arrow.to_right else Side.CLIENT) not in self.memory.watched:
+            return replace(row, arrow=replace(arrow, arrived=True))
+        return replace(row, arrow=replace(arrow, lost=True)) if at in self.memory.lost else row
+
     # Placing
 
     def _push(self, row: Row) -> None:
@@ -114,6 +128,9 @@ class Rows:
         if row is not None and not row.title and not row.gap:
             mine = (side == Side.CLIENT) == row.from_client
             stage = stage_if_first if mine else {1: 4, 0: 7}.get(stage_if_first, stage_if_first)
+            read_at_once = event.evidence == Evidence.SAMPLED and row.arrow is None
+            if not mine and stage == 4 and row.stage < 3 and not read_at_once:
+                begins = True  # nothing has come over yet
             if mine and stage == 1 and row.stage == 2:
                 stage = 2  # tcp_time_wait() comes after the ACK has left, and belongs to it
             if not begins and stage >= row.stage:
@@ -159,6 +176,8 @@ class Rows:
 
     def _packet(self, event: Event) -> None:
         key = (event.side, event["seq"], event["ack"], event["flags"], event["length"])
+        if event.name == "packet:received":
+            self._watch(other(event.side))
         if event.name == "packet:received" and key in self.memory.segments:
             at = self.memory.segments.pop(key)
             row = self.rows[at]
@@ -170,11 +189,18 @@ class Rows:
             self._begin_arrow(event, self._arrow(event, again=False, left=False, arrived=True), stage=3)
             return
         again = bool(event["analysis"] & RETRANSMISSION)
+        if again:
+            flying = (at for (*same, _, _, _), at in self.memory.segments.items() if same == [event.side, event["seq"]])
+            self.memory.lost |= frozenset(flying)
         if event.name == "packet:sent":
             self._begin_arrow(event, self._arrow(event, again=again, left=True, arrived=False), stage=2)
             self.memory.segments[key] = len(self.rows) - 1
         else:
             self._begin_arrow(event, self._arrow(event, again=again, left=True, arrived=True), stage=3)
+
+    def _watch(self, side: Side) -> None:
+        if side and side not in self.memory.watched:
+            self.memory.watched |= {side}
 
     def _begin_arrow(self, event: Event, arrow: Arrow, stage: int) -> None:
         row = self.rows[-1] if self.rows else None
@@ -208,6 +234,8 @@ class Rows:
     def _state(self, event: Event) -> None:
         side, mark = event.side, EVIDENCE_MARK[event.evidence]
         name = event.name
+        if event.evidence == Evidence.OBSERVED:
+            self._watch(side or Side.SERVER)
         if name == "request:born":
             new = State.NEW_SYN_RECV
         elif name == "socket:state":

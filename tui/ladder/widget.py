@@ -105,7 +105,7 @@ class Ladder(ScrollView, can_focus=True):
         base = self._base = self._base or self.rich_style
         if y == 0:
             style = base + self.get_component_rich_style("ladder--header")
-            return Strip([Segment(draw.header(width), style)], width)
+            return Strip([Segment(draw.header(width, self._model.missing), style)], width)
         at = y - 1 + self.scroll_offset.y
         if at == len(self._model) and self._present is not None:
             return self._draw(self._present, width, False, base)
