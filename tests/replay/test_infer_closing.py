@@ -345,3 +345,65 @@ def test_old_syn_on_time_wait() -> None:
         S RST 502
             C TIME_WAIT>CLOSE rcv_rst provisional
     """)
+
+
+def test_closing_sends_its_fin_again() -> None:
+    """It has the FIN of its peer, so it goes back to CLOSING, not to FIN_WAIT1."""
+    check_established("""
+        C FIN,ACK 101 501
+            C ESTABLISHED>FIN_WAIT1 close certain
+            S ESTABLISHED>CLOSE_WAIT rcv_fin provisional
+        S FIN,ACK 501 101
+            S CLOSE_WAIT>ESTABLISHED unseen corrected
+            S ESTABLISHED>FIN_WAIT1 close certain
+            S FIN_WAIT1>CLOSING rcv_fin provisional
+            C FIN_WAIT1>CLOSING rcv_fin provisional
+        C ACK 102 502
+            S CLOSING>TIME_WAIT rcv_ack_of_fin provisional
+        S ACK 502 102
+            C CLOSING>TIME_WAIT rcv_ack_of_fin provisional
+        wait 0.3
+        C FIN,ACK 101 502
+            C TIME_WAIT>CLOSING unseen corrected
+        S ACK 502 102
+            C CLOSING>TIME_WAIT rcv_ack_of_fin provisional
+    """)
+
+
+def test_fin_again_while_the_ack_is_under_way() -> None:
+    """Sent before this ACK could come: no contradiction."""
+    check_established("""
+        C FIN,ACK 101 501
+            C ESTABLISHED>FIN_WAIT1 close certain
+            S ESTABLISHED>CLOSE_WAIT rcv_fin provisional
+        S FIN,ACK 501 102
+            S CLOSE_WAIT>LAST_ACK close certain
+            C FIN_WAIT1>FIN_WAIT2 rcv_ack_of_fin provisional
+            C FIN_WAIT2>TIME_WAIT rcv_fin provisional
+        C ACK 102 502
+            S LAST_ACK>CLOSE rcv_ack_of_fin provisional
+        wait 0.3
+        C ACK 102 502
+        S FIN,ACK 501 102
+    """)
+
+
+def test_old_segment_in_time_wait() -> None:
+    """tcp_timewait_state_process(): the 60 s begin anew for anything with an ACK."""
+    check_established("""
+        C FIN,ACK 101 501
+            C ESTABLISHED>FIN_WAIT1 close certain
+            S ESTABLISHED>CLOSE_WAIT rcv_fin provisional
+        S FIN,ACK 501 102 +20
+            S CLOSE_WAIT>LAST_ACK close certain
+            C FIN_WAIT1>FIN_WAIT2 rcv_ack_of_fin provisional
+            C FIN_WAIT2>TIME_WAIT rcv_fin provisional
+        C ACK 102 522
+            S LAST_ACK>CLOSE rcv_ack_of_fin provisional
+        wait 30
+        S ACK,PSH 501 102 +10
+            S CLOSE>LAST_ACK unseen corrected
+        wait 40
+        wait 21
+            C TIME_WAIT>CLOSE timewait_timeout provisional
+    """)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.replay.infer_model import Fate, Link
@@ -32,6 +32,7 @@ FATES = st.lists(
 )
 BEHIND = st.lists(st.builds(Fate, st.sampled_from(["", "", "behind"]), st.sampled_from([0.0, 0.0, 0.03])), max_size=25)
 """Losses that the capture point does not see: what left the sender is all in the capture."""
+OK, LOST, UNSEEN = [Fate()] * 10, Fate("behind"), Fate("before")
 PLACES = st.sampled_from([0.0, 0.001, 0.01, 0.019, 0.02])
 """Seconds between the client and the capture point, of 0.02 in all."""
 OPENINGS = st.sampled_from(["passive", "simultaneous", "refused"])
@@ -84,6 +85,7 @@ def within(some: list[State], every: list[State]) -> bool:
 
 @settings(max_examples=300, deadline=None)
 @given(ACTS, ABORTS, PLACES, OPENINGS)
+@example([(0.2, "C", "close"), (0.21, "S", "close")], [], 0.001, "simultaneous")
 def test_without_loss_every_state_is_found_in_order(
     acts: list[Act], aborts: list[Act], place: float, opening: str
 ) -> None:
@@ -101,6 +103,12 @@ def test_without_loss_every_state_is_found_in_order(
 
 @settings(max_examples=400, deadline=None)
 @given(ACTS, ABORTS, FATES, PLACES, OPENINGS, st.integers(0, 8), st.sampled_from(["CS", "CS", "C", "S"]))
+@example([], [], [*OK[:2], LOST], 0.0, "passive", 2, "CS")
+@example([(0.2, "C", "close"), (0.2, "S", "close")], [], [*OK[:8], LOST], 0.0, "passive", 1, "CS")
+@example([(0.2, "C", "close"), (0.2, "S", "close")], [], [*OK[:3], UNSEEN, *OK[:3], UNSEEN, UNSEEN], 0.0,
+         "simultaneous", 5, "CS")
+@example([(0.2, "S", "close"), (0.3, "C", "close")], [], [], 0.0, "passive", 0, "C")
+@example([(0.5, "C", "close"), (0.6, "S", "write"), (0.7, "S", "close")], [], [], 0.0, "passive", 7, "CS")
 def test_certain_states_were_lived_and_every_step_is_lawful(
     acts: list[Act], aborts: list[Act], fates: list[Fate], place: float, opening: str, skip: int, seen: str
 ) -> None:
@@ -115,6 +123,7 @@ def test_certain_states_were_lived_and_every_step_is_lawful(
 
 @settings(max_examples=400, deadline=None)
 @given(ACTS, BEHIND, PLACES, OPENINGS)
+@example([(0.5, "S", "close"), (0.5, "C", "write")], [LOST, LOST, *OK[:6], LOST, *OK[:2], LOST], 0.0, "simultaneous")
 def test_when_all_is_settled_both_ends_are_where_they_are(
     acts: list[Act], fates: list[Fate], place: float, opening: str
 ) -> None:

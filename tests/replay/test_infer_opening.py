@@ -208,3 +208,26 @@ def test_nobody_completes_the_handshake() -> None:
         wait 200
             S SYN_RECV>CLOSE timeout provisional
     """)
+
+
+def test_an_old_number_does_not_complete_the_handshake() -> None:
+    """tcp_check_req(): out of the window, answered with an ACK."""
+    check("""
+        C SYN 100
+            C CLOSE>SYN_SENT connect certain
+        S SYN,ACK 500 101
+            S LISTEN>SYN_RECV rcv_syn certain
+            C SYN_SENT>ESTABLISHED rcv_syn_ack provisional
+        C ACK 100 501
+        S ACK 501 101
+    """)
+
+
+def test_a_stray_syn_ack_long_after() -> None:
+    """Data has shown that the handshake is over."""
+    check_established("""
+        C ACK,PSH 101 501 +10
+        S ACK 501 111
+        wait 1
+        S SYN,ACK 500 101
+    """)

@@ -109,3 +109,47 @@ def test_an_ack_of_what_was_never_sent() -> None:
         C ACK 101 502
             S FIN_WAIT1>FIN_WAIT2 rcv_ack_of_fin provisional
     """)
+
+
+def test_the_fin_of_the_peer_may_be_unseen() -> None:
+    """A bare ACK stands behind something that the capture lacks. If that was a FIN, this is LAST_ACK."""
+    check_established("""
+        C ACK 102 501
+        S FIN,ACK 501 102
+            S ESTABLISHED>FIN_WAIT1 close provisional
+            C ESTABLISHED>CLOSE_WAIT rcv_fin provisional
+        C ACK 102 502
+            S FIN_WAIT1>FIN_WAIT2 rcv_ack_of_fin provisional
+    """)
+
+
+def test_a_capture_that_begins_at_the_end_of_the_handshake() -> None:
+    """The SYN-ACK again: the server had not got the ACK. A bare ACK of its own proves nothing."""
+    check("""
+        C ACK 101 501
+            C UNKNOWN>ESTABLISHED unseen provisional
+            S UNKNOWN>ESTABLISHED unseen provisional
+        wait 1
+        S SYN,ACK 500 101
+            S ESTABLISHED>SYN_RECV unseen corrected
+        C ACK 101 501
+            S SYN_RECV>ESTABLISHED rcv_ack_of_syn provisional
+        S ACK 501 101
+        wait 1
+        S SYN,ACK 500 101
+            S ESTABLISHED>SYN_RECV unseen corrected
+    """)
+
+
+def test_a_fin_that_was_sent_before() -> None:
+    """Its number was in use before: it may have been FIN_WAIT1 and CLOSING before."""
+    check_established("""
+        S FIN,ACK 501 101
+            S ESTABLISHED>FIN_WAIT1 close certain
+            C ESTABLISHED>CLOSE_WAIT rcv_fin provisional
+        C ACK 102 502
+            S FIN_WAIT1>FIN_WAIT2 rcv_ack_of_fin provisional
+        C FIN,ACK 101 502
+            C CLOSE_WAIT>LAST_ACK close provisional
+            S FIN_WAIT2>TIME_WAIT rcv_fin provisional
+    """)

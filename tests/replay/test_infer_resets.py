@@ -170,3 +170,20 @@ def test_rst_in_time_wait() -> None:
         S RST 502
             C TIME_WAIT>CLOSE rcv_rst provisional
     """)
+
+
+def test_rst_after_the_fins_crossed() -> None:
+    """The number after the FIN that was under way is the exact one."""
+    check_established("""
+        C FIN,ACK 101 501
+            C ESTABLISHED>FIN_WAIT1 close certain
+            S ESTABLISHED>CLOSE_WAIT rcv_fin provisional
+        S FIN,ACK 501 101
+            S CLOSE_WAIT>ESTABLISHED unseen corrected
+            S ESTABLISHED>FIN_WAIT1 close certain
+            S FIN_WAIT1>CLOSING rcv_fin provisional
+            C FIN_WAIT1>CLOSING rcv_fin provisional
+        C RST,ACK 102 502
+            C CLOSING>CLOSE abort certain
+            S CLOSING>CLOSE rcv_rst provisional
+    """)

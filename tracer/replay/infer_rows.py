@@ -49,8 +49,6 @@ class End:
     timer: int = 0
     """When its TIME_WAIT, or its attempt to open, is over; 0 for none."""
 
-    seen: int = 0
-    """1 once a segment of this end was seen."""
     sent: int = 0
     """1 once a segment of this end was seen, or its sequence numbers follow from the other end's."""
     iss: int = 0
@@ -63,11 +61,15 @@ class End:
     """End of what it has sent without a gap: what the other end expects next, if all of it arrived."""
     top: int = 0
     """The highest sequence number it is known to have sent, plus one."""
+    exact: int = 0
+    """1 if nothing beyond ``top`` had been sent when its last segment was."""
     held_from: int = 0
     held_to: int = 0
     """A run of bytes seen beyond a gap; equal for none."""
-    unseen: int = 0
-    """1 while its FIN may be among bytes that it must have sent and that were not seen."""
+    passed: int = 0
+    """1 while its FIN may be among bytes that were acknowledged, or that it stands behind, and that were not seen."""
+    earlier: int = 0
+    """1 while it may have sent a FIN that was not seen, acknowledged or not."""
     fin: int = 0
     """Sequence number after its FIN; meaningful where ``fin_sent``."""
     fin_sent: int = 0

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from tracer.kinds import Certainty
 from tracer.replay.infer_rows import MODULO, UNSEEN, Change, End, before
+from tracer.replay.infer_sequence import acceptable, account, forget, has_fin_of
 from tracer.segments import ACK, FIN, RST, SYN
 from tracer.states import State, Trigger, on
 
@@ -88,7 +89,7 @@ def segment(
         return
     if flags & SYN:
         _begin(s, r, log, time, seq, ack, flags, length, wscale)
-    again = _account(s, r, time, seq, ack, flags, length, window)
+    again = account(s, r, seq, ack, flags, length, window)
     if s.state == r.state == ESTABLISHED and s.certainty == r.certainty == CERTAIN and not flags & FIN:
         return
     if not flags & SYN:
@@ -149,87 +150,6 @@ def _under_way(end: End, time: int) -> bool:
     return time - end.deduced <= 2 * (end.answers or UNKNOWN_ANSWER) + REACTION
 
 
-# Sequence numbers
-
-
-def _account(s: End, r: End, time: int, seq: int, ack: int, flags: int, length: int, window: int) -> bool:
-    """Bring the sender's sequence numbers up to date; whether (part of) the segment was sent before."""
-    end = (seq + length + (1 if flags & SYN else 0) + (1 if flags & FIN else 0)) & MODULO
-    again = bool(flags & FIN) and not s.seen  # a first one may have been before the capture began
-    s.seen = 1
-    if not s.sent:
-        s.sent = 1
-        s.next = s.top = s.held_from = s.held_to = end
-        s.unseen = 1 if end == seq else 0
-    else:
-        again = again or (end != seq and before(seq, s.top))
-        if before(s.top, end):
-            s.top = end
-            s.unseen = 1 if end == seq else 0  # a bare ACK stands behind all that was sent; new data behind no FIN
-        if before(s.next, seq):
-            if end != seq and not before(s.next + (r.window << r.wscale), seq):
-                _keep(s, seq, end)
-        elif before(s.next, end):
-            s.next = end
-        if s.held_from != s.held_to and not before(s.next, s.held_from):
-            if before(s.next, s.held_to):
-                s.next = s.held_to
-            s.held_from = s.held_to
-    if flags & FIN and not s.fin_sent:
-        s.fin_sent = 1
-        s.fin = end
-    if flags & ACK:
-        _acknowledge(s, r, ack)
-        s.window = window
-    return again
-
-
-def _keep(s: End, seq: int, end: int) -> None:
-    """Remember a run of bytes beyond a gap; of several runs, the first."""
-    if s.held_from == s.held_to:
-        s.held_from, s.held_to = seq, end
-    elif not before(s.held_to, seq) and not before(end, s.held_from):
-        if before(seq, s.held_from):
-            s.held_from = seq
-        if before(s.held_to, end):
-            s.held_to = end
-
-
-def _acknowledge(s: End, r: End, ack: int) -> None:
-    """``s`` has received all before ``ack``, unless ``r`` cannot have sent it."""
-    if r.sent and before(r.top, ack):
-        # More than was seen of r. A capture may lack segments, but none beyond what s would have let r send.
-        room = max(s.window << s.wscale, 0xFFFF)
-        if r.state in (SYN_SENT, SYN_RECV) or (ack - r.top) & MODULO > room:
-            if s.before and not s.acked:
-                s.acked, s.ack = 1, ack  # a challenge ACK speaks of the connection before
-            return
-        r.top = ack
-        r.unseen = 1
-    if not s.acked or before(s.ack, ack):
-        s.acked = 1
-        s.ack = ack
-    if not r.sent:
-        r.sent = r.unseen = 1
-        r.next = r.top = r.held_from = r.held_to = ack
-    elif before(r.next, ack):
-        r.next = ack
-
-
-def _has_fin_of(s: End, r: End) -> bool:
-    """Whether ``s`` has acknowledged the FIN of ``r``."""
-    return bool(r.fin_sent and s.acked and not before(s.ack, r.fin))
-
-
-def _acceptable(s: End, r: End, seq: int, end: int, expected: int, known: int) -> bool:
-    """Whether ``r`` looks into the segment at all (RFC 9293 section 3.10.7.4, first check; tcp_sequence())."""
-    if r.acked and before(end, r.ack):
-        return False
-    if not known:
-        return True
-    return not before((expected + (r.window << r.wscale)) & MODULO, seq)
-
-
 # SYN
 
 
@@ -243,7 +163,7 @@ def _begin(
     if (s.state != UNKNOWN and not same) or (s.state == CLOSE and s.proven == CLOSE):
         if s.state != CLOSE:
             move(s, CLOSE, UNSEEN, CERTAIN, log, time)
-        _forget(s)
+        forget(s)
         same = False
     if s.state == UNKNOWN:
         s.sent, same = 0, False
@@ -278,13 +198,6 @@ def _answered(end: End, time: int) -> None:
     end.asked = 0
 
 
-def _forget(end: End) -> None:
-    """A new life on the same addresses and ports: nothing of the old sequence numbers holds."""
-    end.seen = end.sent = end.syn = end.syn_data = end.unseen = end.fin_sent = end.acked = end.timer = end.wscale = 0
-    end.held_from = end.held_to = 0
-    end.offers_scale = -1
-
-
 # What the segment proves at its sender
 
 
@@ -294,10 +207,8 @@ def _emission(s: End, r: End, log: list[Change], time: int, ack: int, flags: int
         if _under_way(s, time):
             return
         # It speaks: what should have closed it did not, or the RST in its name was not its own (RFC 5961 section 1).
-        if s.proven == CLOSE:
-            s.proven = UNKNOWN
         _back(s, s.closed_from, log, time)
-    fin_back = _has_fin_of(s, r)
+    fin_back = has_fin_of(s, r)
     if flags & FIN and again and s.state in (FIN_WAIT2, TIME_WAIT) and not _under_way(s, time):
         # Sent again: the ACK of it has not come (RFC 9293 section 3.8.1).
         _back(s, CLOSING if fin_back else FIN_WAIT1, log, time)
@@ -311,7 +222,8 @@ def _emission(s: End, r: End, log: list[Change], time: int, ack: int, flags: int
         _hold(s)
     if s.certainty == PROVISIONAL and s.state in (CLOSE_WAIT, CLOSING, TIME_WAIT):
         if fin_back:
-            _hold(s)
+            if not s.earlier:
+                _hold(s)
         elif flags & FIN and s.state == CLOSE_WAIT:
             # It closed before the peer's FIN came. Either the FINs cross, or the peer's is lost.
             crossing = _under_way(s, time)
@@ -322,11 +234,11 @@ def _emission(s: End, r: End, log: list[Change], time: int, ack: int, flags: int
                 r.next = r.fin
             return
     elif fin_back:
-        _step(s, RCV_FIN, CERTAIN, log, time)
+        _step(s, RCV_FIN, PROVISIONAL if s.earlier else CERTAIN, log, time)
     if flags & FIN and s.state in (SYN_RECV, ESTABLISHED, CLOSE_WAIT):
         # If the peer's FIN went by unseen, this is not FIN_WAIT1 but LAST_ACK; if this is not the first FIN, it may
         # have closed before the peer.
-        known = not again and (s.state == CLOSE_WAIT or not r.unseen)
+        known = not again and not s.earlier and (s.state == CLOSE_WAIT or not r.passed)
         _step(s, CLOSES, CERTAIN if known else PROVISIONAL, log, time)
 
 
@@ -371,7 +283,11 @@ def _arrival(
         expected = s.next
         if not before(s.next, seq) and before(s.next, end):
             s.next = end
-    if not flags & ACK or not _acceptable(s, r, seq, end, expected, known):
+    if not flags & ACK:
+        return
+    if r.state == TIME_WAIT:
+        r.timer = time + TIMEWAIT  # RFC 9293 section 3.10.7.4; inet_twsk_reschedule(), in or out of the window
+    if not acceptable(s, r, seq, end, expected, known):
         return
     if r.state == SYN_RECV and r.syn and before(r.iss, ack) and not before(r.top, ack):
         _step(r, RCV_ACK_OF_SYN, PROVISIONAL, log, time)
@@ -381,14 +297,12 @@ def _arrival(
         _step(r, RCV_FIN, PROVISIONAL, log, time)
     if r.certainty == PROVISIONAL and (r.state != CLOSE or (r.fin_sent and not before(ack, r.fin))):
         r.deduced = time  # this, too, may bring it there
-    if r.state == TIME_WAIT:
-        r.timer = time + TIMEWAIT  # RFC 9293 section 3.10.7.4; inet_twsk_reschedule()
 
 
 def _fin_was_missed(r: End, s: End, time: int) -> bool:
     """``s`` sends again what lies before its FIN, or the FIN: whether ``r`` was wrongly taken to have received it."""
     deduced = s.fin_sent and r.state in (CLOSE_WAIT, CLOSING, TIME_WAIT)
-    return bool(deduced and not _has_fin_of(r, s) and not _under_way(r, time))
+    return bool(deduced and not has_fin_of(r, s) and not _under_way(r, time))
 
 
 def _syn_arrives(r: End, log: list[Change], time: int, ack: int, flags: int) -> None:
