@@ -26,6 +26,7 @@ from tracer.lookback import (
     WAIT_REACH,
     back,
     first_acknowledged,
+    fits,
     last,
     last_acknowledged,
     open_call,
@@ -34,7 +35,7 @@ from tracer.lookback import (
     step_of,
 )
 from tracer.segments import ACK, SYN
-from tracer.states import State, Trigger, as_state, between
+from tracer.states import State, Transition, Trigger, as_state, between
 from tracer.timeline import Event, Timeline
 
 _WOKEN: Final = NUMBER["thread:woken"]
@@ -90,6 +91,52 @@ def effects(timeline: Timeline, order: int, reach: int = 512) -> list[Link]:
                 found.append(Link(at + place, link.rule, link.words))
         at += len(heads)
     return found
+
+
+def step(timeline: Timeline, order: int) -> Transition | None:
+    """The row of the table of states that event ``order`` took, told from others of the same states by its cause.
+
+    None for an event that changes no state, and where the evidence leaves more than one row.
+    """
+    event = timeline[order]
+    states = _states(timeline, event)
+    rows = between(*states) if states else ()
+    link = cause(timeline, order) if len(rows) > 1 else None
+    if link is not None:
+        reason = timeline[link.order]
+        if link.rule in ("call", "exit"):
+            fit = [row for row in rows if row.trigger.by_call] or [row for row in rows if row.trigger in _KERNEL]
+        elif link.rule == "timer":
+            fit = [row for row in rows if row.trigger in (Trigger.TIMEOUT, Trigger.TIMEWAIT_TIMEOUT)]
+        elif reason.number in PACKETS:
+            fit = [row for row in rows if fits(reason, row.trigger)] or [row for row in rows if row.trigger in _KERNEL]
+        else:
+            fit = []
+        rows = tuple(fit)
+    return rows[0] if len(rows) == 1 else None
+
+
+_KERNEL: Final = frozenset({Trigger.HANDOVER, Trigger.ACCEPT_QUEUE_FULL})
+"""Steps that no segment asks for, but that the kernel takes while it processes one."""
+
+
+def _states(timeline: Timeline, event: Event) -> tuple[State, State] | None:
+    """From which state to which the event leads its end; None if it does not."""
+    if event.name == "socket:state":
+        return as_state(event["old"]), as_state(event["new"])
+    if event.name == "request:born":
+        return State.LISTEN, State.NEW_SYN_RECV
+    if event.name in ("timewait:expired", "timewait:cancelled"):
+        return as_state(event["substate"]), State.CLOSE
+    if event.name not in ("timewait:born", "request:gone"):
+        return None
+    before = last(timeline, event, "socket:state", WAIT_REACH, sock=event.sock)
+    if event.name == "request:gone":
+        return None if before else (State.NEW_SYN_RECV, State.CLOSE)
+    if before is None:
+        return None
+    # The full socket's own step to CLOSE stands beside it, before or after (tcp_time_wait()).
+    return as_state(before["old" if before["new"] == State.CLOSE else "new"]), as_state(event["substate"])
 
 
 # How an event is known to belong to another

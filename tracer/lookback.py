@@ -28,8 +28,8 @@ STEP: Final = NUMBER["actor:step"]
 _FLAGS: Final[dict[Trigger, tuple[int, int]]] = {
     Trigger.RCV_SYN: (SYN, ACK),
     Trigger.RCV_SYN_ACK: (SYN | ACK, 0),
-    Trigger.RCV_ACK_OF_SYN: (ACK, SYN),
-    Trigger.RCV_ACK_OF_FIN: (ACK, 0),
+    Trigger.RCV_ACK_OF_SYN: (ACK, SYN | RST),
+    Trigger.RCV_ACK_OF_FIN: (ACK, SYN | RST),
     Trigger.RCV_FIN: (FIN, 0),
     Trigger.RCV_FIN_AND_ACK: (FIN | ACK, 0),
     Trigger.RCV_RST: (RST, 0),
@@ -99,13 +99,19 @@ def last_acknowledged(timeline: Timeline, event: Event) -> Event | None:
     return None
 
 
+def fits(packet: Event, trigger: Trigger) -> bool:
+    """Has the segment the control bits of that trigger?"""
+    if trigger not in _FLAGS:
+        return False
+    needed, forbidden = _FLAGS[trigger]
+    return packet["flags"] & needed == needed and not packet["flags"] & forbidden
+
+
 def segment_for(timeline: Timeline, event: Event, triggers: list[Trigger]) -> Event | None:
     """The last segment from the other side that could have been one of the triggers."""
     other = Side.SERVER if event.side == Side.CLIENT else Side.CLIENT
     for kind in ("packet:received", "packet:captured"):
         for packet in back(timeline, event.order, kind=NUMBER[kind], conn=event.conn, side=other):
-            for trigger in triggers:
-                needed, forbidden = _FLAGS[trigger]
-                if packet["flags"] & needed == needed and not packet["flags"] & forbidden:
-                    return packet
+            if any(fits(packet, trigger) for trigger in triggers):
+                return packet
     return None

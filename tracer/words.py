@@ -15,7 +15,7 @@ from typing import Final
 
 from tracer.replay.analysis import findings_of
 from tracer.segments import ACK, AE, CWR, ECE, FIN, PSH, RST, SYN, URG
-from tracer.states import STATES, State
+from tracer.states import STATES, State, Transition
 from tracer.timeline import Event, address
 
 _UNSAFE: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
@@ -38,6 +38,7 @@ EPOLL: Final[Names] = {
     0x2000: "EPOLLRDHUP", 1 << 28: "EPOLLEXCLUSIVE", 1 << 30: "EPOLLONESHOT", 1 << 31: "EPOLLET",
 }  # fmt: skip
 _EPOLL_OP: Final[Names] = {1: "EPOLL_CTL_ADD", 2: "EPOLL_CTL_DEL", 3: "EPOLL_CTL_MOD"}
+_EPOLL_CREATE: Final[Names] = {0o2000000: "EPOLL_CLOEXEC"}
 _SHUT: Final[Names] = {0: "SHUT_RD", 1: "SHUT_WR", 2: "SHUT_RDWR"}
 _FAMILY: Final[Names] = {1: "AF_UNIX", 2: "AF_INET", 10: "AF_INET6", 16: "AF_NETLINK", 17: "AF_PACKET"}
 _SOCK_TYPE: Final[Names] = {1: "SOCK_STREAM", 2: "SOCK_DGRAM", 3: "SOCK_RAW", 5: "SOCK_SEQPACKET"}
@@ -146,7 +147,7 @@ _ARGS: Final[dict[str, Callable[[list[int]], str]]] = {
     "read": lambda a: f"{a[0]}, {a[2]}",
     "write": lambda a: f"{a[0]}, {a[2]}",
     "epoll_create": lambda a: str(a[0]),
-    "epoll_create1": lambda a: str(a[0]),
+    "epoll_create1": lambda a: bits(a[0], _EPOLL_CREATE),
     "epoll_ctl": lambda a: f"{a[0]}, {_EPOLL_OP.get(a[1], a[1])}, {a[2]}",
     "fcntl": lambda a: f"{a[0]}, {_FCNTL.get(a[1], a[1])}",
     "dup2": lambda a: f"{a[0]}, {a[1]}",
@@ -157,6 +158,8 @@ _ARGS: Final[dict[str, Callable[[list[int]], str]]] = {
 """How the arguments of a call are written; other calls show the descriptor they begin with."""
 LIBC: Final = {"sendto": "send", "recvfrom": "recv", "accept4": "accept"}
 """What the program wrote: the C library makes these calls for it."""
+_MAKES_FD: Final = frozenset({"socket", "epoll_create", "epoll_create1"})
+"""Calls without a descriptor before they return one."""
 _NO_FD: Final = frozenset({"nanosleep", "clock_nanosleep", "futex", "ppoll", "pselect6", "io_uring_setup"})
 
 
@@ -170,7 +173,7 @@ def call(event: Event) -> str:
             return f"{shown}({event.fd})"  # reported by an actor, who does not tell the others
         write = _ARGS.get(name)
         return f"{shown}({write(args) if write else '' if name in _NO_FD else args[0]})"
-    fd = "" if event.fd < 0 else str(event.fd)
+    fd = "" if event.fd < 0 or name in _MAKES_FD else str(event.fd)
     if name == "shutdown":
         fd += f", {_SHUT.get(event['arg1'], event['arg1'])}"
     return f"{shown}({fd}) = {result(event['ret'])}"
@@ -255,7 +258,7 @@ _WORDS: Final[dict[str, Callable[[Event], str]]] = {
     "thread:running": lambda e: f"{clean(e['comm'])} ({e.tid}) runs",
     "epoll:ctl": lambda e: f"{_EPOLL_OP.get(e['op'], e['op'])} fd {e.fd} in epoll {e['epfd']}: {epoll(e['events'])}",
     "epoll:ready": lambda e: f"readiness of fd {e.fd} reaches its epoll ({label(e['state'])})",
-    "epoll:wait": lambda e: f"epoll_wait({e['epfd']}) = {e['n']}: {ready(e)}",
+    "epoll:wait": lambda e: f"epoll_wait({e['epfd']}) = " + (f"{e['n']}: {ready(e)}" if e["n"] >= 0 else ready(e)),
     "socket:state": lambda e: f"{label(e['old'])} → {label(e['new'])} {ends(e)}",
     "socket:destroy": lambda e: f"socket {ends(e)} is freed",
     "socket:readable": lambda e: f"{ends(e)} is readable: {_buffers(e)}",
@@ -275,6 +278,11 @@ _WORDS: Final[dict[str, Callable[[Event], str]]] = {
     "packet:received": lambda e: f"received {segment(e)}",
     "packet:captured": segment,
 }
+
+
+def why(step: Transition) -> str:
+    """Why a step of the table follows, in a sentence, and where that is written."""
+    return f"{step.why} ({step.rfc})"
 
 
 def message(event: Event) -> str:

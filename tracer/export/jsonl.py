@@ -7,12 +7,15 @@ number. Fields that are zero are there too: a reader should not have to know wha
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Final
 
 from tracer.kinds import TYPES
-from tracer.states import State
+from tracer.states import as_state
 from tracer.timeline import Event, address
 from tracer.words import epoll, flags
+
+_PER_ENTRY: Final = {"epoll:wait": ("data", "events")}
+"""Arrays of which only the first ``n`` entries are filled."""
 
 
 def record(event: Event) -> dict[str, Any]:
@@ -41,11 +44,13 @@ def _value(event: Event, name: str, kind: str) -> Any:
     if shown == "ip":
         return address(*value)
     if shown == "state":
-        return State(value).name if value in State._value2member_map_ else value
+        return as_state(value).name if as_state(value) or not value else value
     if shown == "flags":
         return flags(value)
+    if name in _PER_ENTRY.get(event.name, ()):
+        value = value[: max(event["n"], 0)]
     if shown == "epoll":
-        return [epoll(one) for one in value if one] if isinstance(value, list) else epoll(value)
+        return [epoll(one) for one in value] if isinstance(value, list) else epoll(value)
     if shown == "call":
         return event.call
     if shown == "bytes":
