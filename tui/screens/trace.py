@@ -14,6 +14,7 @@ from typing import ClassVar, Final
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Horizontal, Vertical
+from textual.geometry import Size
 from textual.screen import Screen
 from textual.widgets import Static
 
@@ -78,6 +79,7 @@ class TraceScreen(Screen[None]):
         self._overview_due = self._overview_drawn = self._inspect_due = 0.0
         self._drawn: tuple[object, ...] = ()
         self._asked: Question | None = None
+        self._fitted = Size(0, 0)
         self._facts = Facts(question(self.view))
 
     @property
@@ -108,6 +110,9 @@ class TraceScreen(Screen[None]):
 
     def on_resize(self) -> None:
         """Say that it is too small (where it is), and fit everything to the new size."""
+        if self.size == self._fitted:
+            return
+        self._fitted = self.size
         wanted = f"The terminal is {self.size.width}x{self.size.height}: too small. synfin needs 40x10."
         self.query_one("#toosmall", Static).update(wanted)
         self.call_after_refresh(self._fit)
