@@ -12,14 +12,18 @@ import os
 import signal
 import sys
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
+
+if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # While the imports below go on, Ctrl-C just ends the process: nothing is there to be taken down, and the traceback
+    # of an import would tell nobody anything.
+    with contextlib.suppress(ValueError):  # imported by another thread than the main one
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import click
 
 from tracer import __version__
-from tui.cli_errors import CANNOT, INTERRUPTED, TERMINATED, USAGE, Trouble
-from tui.plain import plain
+from tui.cli_errors import CANNOT, INTERRUPTED, USAGE, Trouble
+from tui.cli_signals import catch, ended
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -106,40 +110,55 @@ def _form_for_output() -> str:
     return "screen" if sys.stdout.isatty() and sys.stdin.isatty() else "text"
 
 
-def _terminated(number: int, frame: FrameType | None) -> NoReturn:
-    # As an exception, so that every `finally` on the way out runs: nothing is to be left behind.
-    signal.signal(number, signal.SIG_IGN)
-    raise SystemExit(TERMINATED)
-
-
 def main() -> None:
     """Entry point: runs the command and turns every expected failure into one sentence and an exit code."""
-    signal.signal(signal.SIGTERM, _terminated)
-    if hasattr(signal, "SIGHUP"):
-        signal.signal(signal.SIGHUP, _terminated)
+    catch()
     try:
-        synfin(standalone_mode=False)
+        code = _run()
+    except BaseException:
+        if not ended():
+            raise
+        # The signal's exception, or what somebody on its way has made of it (a class being defined wraps it).
+        code = 0
+    if (end := ended()) and code in (0, INTERRUPTED):
+        if code == 0:
+            click.echo(f"synfin: {end[1]}", err=True)
+        code = end[0]
+    sys.exit(code)
+
+
+def _run() -> int:
+    """The command that was typed; its exit code."""
+    try:
+        synfin(prog_name="synfin", standalone_mode=False)
         sys.stdout.flush()
     except click.exceptions.Exit as done:
-        sys.exit(done.exit_code)
+        return done.exit_code
     except click.ClickException as wrong:
         wrong.show()
-        sys.exit(USAGE)
+        return USAGE
     except Trouble as trouble:
+        from tui.plain import plain  # late: it knows all words for events, which take a while to load
+
         click.echo(f"synfin: {plain(str(trouble))}", err=True)
-        sys.exit(trouble.code)
-    except (KeyboardInterrupt, click.exceptions.Abort):
-        sys.exit(INTERRUPTED)
+        return trouble.code
+    except click.exceptions.Abort:  # what click makes of KeyboardInterrupt
+        if not ended():
+            return INTERRUPTED
     except BrokenPipeError:
         # The reader has gone (`| head`): not a failure. Python must not try to flush into it again.
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
     except PermissionError as refused:
         where = f" {Path(str(refused.filename)).name!r}" if refused.filename else ""
         click.echo(f"synfin: not permitted{where}: {refused.strerror}; `synfin doctor` says what is missing", err=True)
-        sys.exit(CANNOT)
+        return CANNOT
+    return 0
 
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:
+    with contextlib.suppress(ValueError):
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 if __name__ == "__main__":
     main()

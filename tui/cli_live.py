@@ -36,6 +36,7 @@ from tracer.timeline import Timeline
 from tui.cli_errors import CANNOT, FAILED, INTERRUPTED, OUTPUT, USAGE, Trouble
 from tui.cli_kernel import kernel_source
 from tui.cli_print import Printer, terminal_width
+from tui.cli_signals import quiet, show
 from tui.feed import Probe
 
 SCREEN_PACE: Final = 0.5
@@ -67,6 +68,7 @@ class LiveFeed:
         self.probes = probes
         self.filter = ""
         self.finished = False
+        self.progress: float | None = None
 
     @property
     def timeline(self) -> Timeline:
@@ -141,6 +143,7 @@ def _staged(request: Request) -> Iterator[LiveFeed]:
         feed.play.start()
         yield feed
     finally:
+        quiet()
         feed.close()
 
 
@@ -223,7 +226,7 @@ def _recorder(request: Request, stage: Stage, ground: Ground, probes: Sequence[P
 def _on_screen(feed: LiveFeed, request: Request) -> None:
     from tui.app import SynfinApp
 
-    SynfinApp(feed, title=feed.stage.scenario.name, ascii_only=request.ascii).run()
+    show(SynfinApp(feed, title=feed.stage.scenario.name, ascii_only=request.ascii))
 
 
 def _as_lines(feed: LiveFeed, request: Request) -> None:

@@ -22,6 +22,7 @@ from tracer.session import Session
 from tracer.timeline import Timeline
 from tui.cli_errors import INTERRUPTED, USAGE, Trouble
 from tui.cli_print import Printer, terminal_width
+from tui.cli_signals import show
 from tui.feed import Probe
 
 SNIFF: Final = 4096
@@ -117,7 +118,7 @@ def replay_file(file: str, form: str, *, plain_glyphs: bool) -> None:
         feed = ReplayFeed(source)
         feed.read_behind()
         try:
-            SynfinApp(feed, title=Path(file).name, ascii_only=plain_glyphs, mode="replay").run()
+            show(SynfinApp(feed, title=Path(file).name, ascii_only=plain_glyphs, mode="replay"))
         finally:
             feed.close()
     else:

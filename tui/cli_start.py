@@ -9,6 +9,7 @@ from typing import Final
 
 from scenarios import recordings, registry
 from tui.cli_errors import USAGE, Trouble
+from tui.cli_signals import show
 from tui.screens.start import Entry
 
 SUFFIXES: Final = tuple(name + packed for name in (".pcap", ".pcapng", ".cap") for packed in ("", ".gz", ".xz", ".zst"))
@@ -22,7 +23,7 @@ def start_page() -> None:
         raise Trouble("the start page needs a terminal; `synfin --help` lists the commands", USAGE)
     from tui.start import StartApp
 
-    chosen = StartApp(list(entries())).run()
+    chosen = show(StartApp(list(entries())))
     if chosen is None:
         return
     if chosen.kind == "scenario":
