@@ -99,6 +99,11 @@ def test_time_wait_ends_between_the_packets_of_others() -> None:
     assert names[-4:] == ["CLIENT packet", "CLIENT TIME_WAIT>CLOSE", "CLIENT packet", "CLIENT CLOSE>SYN_SENT"]
 
 
+def test_time_wait_that_ends_with_a_packet_ends_before_it() -> None:
+    names = told(list(timeline(packets(*HANDSHAKE, *CLOSING), packets((62.2, "C", SYN, 9000, 0))).events()))
+    assert names[-3:] == ["CLIENT TIME_WAIT>CLOSE", "CLIENT packet", "CLIENT CLOSE>SYN_SENT"]
+
+
 def test_states_that_a_probe_saw_keep_their_rows() -> None:
     builder = BatchBuilder(Source.KERNEL, Evidence.OBSERVED)
     builder.add("socket:state", int(1.05 * SECOND), {"old": State.CLOSE, "new": State.LISTEN})

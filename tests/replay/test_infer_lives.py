@@ -54,6 +54,15 @@ def test_closed_connections_are_forgotten_and_stragglers_are_not_new_ones() -> N
     assert len(player.inference) == 0
 
 
+def test_a_connection_that_opens_again_is_not_forgotten() -> None:
+    player, _ = play(
+        "C SYN 100", "S RST,ACK 0 101", "wait 100", "C SYN 100", "S SYN,ACK 500 101", "C ACK 101 501", "wait 30",
+    )  # fmt: skip
+    pair = player.inference.pair(1)
+    assert pair is not None
+    assert [end.state for end in pair.ends] == [State.ESTABLISHED, State.ESTABLISHED]
+
+
 def test_a_refused_flood_is_forgotten() -> None:
     player = Player()
     for stream in range(500):

@@ -153,3 +153,83 @@ def test_a_fin_that_was_sent_before() -> None:
             C CLOSE_WAIT>LAST_ACK close provisional
             S FIN_WAIT2>TIME_WAIT rcv_fin provisional
     """)
+
+
+def test_no_handshake_no_reaction_time() -> None:
+    """Sent again so soon, it may have been under way: nothing is withdrawn."""
+    check("""
+        C ACK,PSH 101 501 +10
+            C UNKNOWN>ESTABLISHED unseen provisional
+            S UNKNOWN>ESTABLISHED unseen provisional
+        S ACK 501 111
+        C ACK 111 501
+        C FIN,ACK 111 501
+            C ESTABLISHED>FIN_WAIT1 close provisional
+            S ESTABLISHED>CLOSE_WAIT rcv_fin provisional
+        S ACK 501 112
+            C FIN_WAIT1>FIN_WAIT2 rcv_ack_of_fin provisional
+        C FIN,ACK 111 501
+    """)
+
+
+def test_received_all_the_same() -> None:
+    """What the capture lacks the client has: it acknowledges the FIN. It may have sent its own before."""
+    check("""
+        C ACK,PSH 101 501 +10
+            C UNKNOWN>ESTABLISHED unseen provisional
+            S UNKNOWN>ESTABLISHED unseen provisional
+        S ACK 501 111
+        S FIN,ACK 601 111
+            S ESTABLISHED>FIN_WAIT1 close certain
+        C ACK,PSH 101 602 +10
+            C ESTABLISHED>CLOSE_WAIT rcv_fin provisional
+            S FIN_WAIT1>FIN_WAIT2 rcv_ack_of_fin provisional
+    """)
+
+
+def test_a_fin_before_the_first_segment() -> None:
+    """The bare ACK may stand behind a FIN: provisional."""
+    check("""
+        C ACK 102 501
+            C UNKNOWN>ESTABLISHED unseen provisional
+            S UNKNOWN>ESTABLISHED unseen provisional
+        S ACK 501 102
+        S ACK,PSH 501 102 +10
+        S FIN,ACK 511 102
+            S ESTABLISHED>FIN_WAIT1 close provisional
+            C ESTABLISHED>CLOSE_WAIT rcv_fin provisional
+    """)
+
+
+def test_a_fin_that_may_have_gone_before() -> None:
+    """Nothing tells that this is the first copy: provisional."""
+    check("""
+        C ACK,PSH 101 501 +10
+            C UNKNOWN>ESTABLISHED unseen provisional
+            S UNKNOWN>ESTABLISHED unseen provisional
+        S ACK,PSH 501 111 +10
+        C FIN,ACK 111 511
+            C ESTABLISHED>FIN_WAIT1 close provisional
+            S ESTABLISHED>CLOSE_WAIT rcv_fin provisional
+    """)
+
+
+def test_a_fin_among_the_acknowledged() -> None:
+    """Twenty bytes that nobody saw may have ended in a FIN: provisional."""
+    check_established("""
+        C ACK 101 521
+        C FIN,ACK 101 521
+            C ESTABLISHED>FIN_WAIT1 close provisional
+            S ESTABLISHED>CLOSE_WAIT rcv_fin provisional
+    """)
+
+
+def test_a_gap_that_was_acknowledged() -> None:
+    """The capture lacks a segment that arrived."""
+    check_established("""
+        C ACK,PSH 111 501 +10
+        S ACK 501 121
+        C FIN,ACK 121 501
+            C ESTABLISHED>FIN_WAIT1 close certain
+            S ESTABLISHED>CLOSE_WAIT rcv_fin provisional
+    """)

@@ -155,23 +155,6 @@ def test_data_to_an_orphan_in_fin_wait2() -> None:
     """)
 
 
-def test_rst_in_time_wait() -> None:
-    """RFC 1337: the reset ends it early."""
-    check_established("""
-        C FIN,ACK 101 501
-            C ESTABLISHED>FIN_WAIT1 close certain
-            S ESTABLISHED>CLOSE_WAIT rcv_fin provisional
-        S FIN,ACK 501 102
-            S CLOSE_WAIT>LAST_ACK close certain
-            C FIN_WAIT1>FIN_WAIT2 rcv_ack_of_fin provisional
-            C FIN_WAIT2>TIME_WAIT rcv_fin provisional
-        C ACK 102 502
-            S LAST_ACK>CLOSE rcv_ack_of_fin provisional
-        S RST 502
-            C TIME_WAIT>CLOSE rcv_rst provisional
-    """)
-
-
 def test_rst_after_the_fins_crossed() -> None:
     """The number after the FIN that was under way is the exact one."""
     check_established("""

@@ -6,7 +6,7 @@ given packets their connection and side. What comes out is the same batch with t
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -44,7 +44,7 @@ class StateEvents:
         if not found:
             return batch
         times = np.maximum.accumulate(batch.heads["time"]).tolist()
-        places = [bisect_right(times, one.change.time) if one.place < 0 else one.place + 1 for one in found]
+        places = [bisect_left(times, one.change.time) if one.place < 0 else one.place + 1 for one in found]
         return self._merge(batch, np.maximum.accumulate(places), found)
 
     def _judge(self, batch: Batch) -> list[Found]:

@@ -236,9 +236,9 @@ def _emission(s: End, r: End, log: list[Change], time: int, ack: int, flags: int
     elif fin_back:
         _step(s, RCV_FIN, PROVISIONAL if s.earlier else CERTAIN, log, time)
     if flags & FIN and s.state in (SYN_RECV, ESTABLISHED, CLOSE_WAIT):
-        # If the peer's FIN went by unseen, this is not FIN_WAIT1 but LAST_ACK; if this is not the first FIN, it may
-        # have closed before the peer.
-        known = not again and not s.earlier and (s.state == CLOSE_WAIT or not r.passed)
+        # If the peer's FIN went by unseen, this is not FIN_WAIT1 but LAST_ACK; if its own has gone by before, it closed
+        # before that.
+        known = not s.earlier and (s.state == CLOSE_WAIT or not r.passed)
         _step(s, CLOSES, CERTAIN if known else PROVISIONAL, log, time)
 
 
