@@ -11,6 +11,7 @@ import contextlib
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
@@ -82,6 +83,59 @@ def run(
     run_scenario(
         Request(scenario, step, form or _form_for_output(), recording, pace, wait, not no_kernel, plain_glyphs)
     )
+
+
+def _traced(command: Callable[..., None]) -> Callable[..., None]:
+    """What trace and record have in common: who is traced, how long, and what is run."""
+    options = (
+        click.option("--pid", "pids", type=int, multiple=True, metavar="P", help="This process."),
+        click.option("--port", "ports", type=int, multiple=True, metavar="N", help="This port."),
+        click.option("--comm", "comms", multiple=True, metavar="NAME", help="Processes of this name, as of now."),
+        click.option("--netns", metavar="NAME|INODE|PATH", help="Everything in this network namespace."),
+        click.option("--all", "everything", is_flag=True, help="All TCP of this machine (so without any selection)."),
+        click.option("--duration", type=float, metavar="S", help="End after S seconds."),
+        click.option("--probes", metavar="GROUPS", help="Only these groups, with commas; `synfin doctor` lists them."),
+        click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- CMD ARGS...]"),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@synfin.command()
+@_traced
+@_text
+@_json
+@click.option("-w", "recording", metavar="FILE", help="Record to this pcapng file (- for standard output).")
+@_ascii
+def trace(
+    pids: tuple[int, ...], ports: tuple[int, ...], comms: tuple[str, ...], netns: str | None, everything: bool,
+    duration: float | None, probes: str | None, command: tuple[str, ...], form: str | None, recording: str | None,
+    plain_glyphs: bool,
+) -> None:  # fmt: skip
+    """Trace any program: processes, ports, a network, the whole machine, or CMD and all that it starts.
+
+    The exit code is CMD's. Beside the screen its output goes to a file, beside events to standard error.
+    """
+    from tui.cli_trace import Request
+    from tui.cli_trace import trace as begin
+
+    form = form or _form_for_output()
+    begin(Request(pids, ports, comms, netns, everything, command, form, recording, duration, probes, plain_glyphs))
+
+
+@synfin.command()
+@_traced
+@click.option("-w", "recording", metavar="FILE", required=True, help="The pcapng file (- for standard output).")
+def record(
+    pids: tuple[int, ...], ports: tuple[int, ...], comms: tuple[str, ...], netns: str | None, everything: bool,
+    duration: float | None, probes: str | None, command: tuple[str, ...], recording: str,
+) -> None:  # fmt: skip
+    """As trace, but without a screen: everything goes into FILE, for `synfin replay`."""
+    from tui.cli_trace import Request
+    from tui.cli_trace import trace as begin
+
+    begin(Request(pids, ports, comms, netns, everything, command, "none", recording, duration, probes))
 
 
 @synfin.command()

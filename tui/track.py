@@ -77,6 +77,8 @@ class Track:
         if not self._fold() or not len(self):
             return order
         at = bisect_right(self._ends, min(self.place_of(order), len(self) - 1))
+        if not self._rows.rows:  # nothing but what has no row: a traced program that has not come to any socket yet
+            return order
         main = self._rows.rows[self._numbers[at]].main
         return main if main >= 0 else order
 
