@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.replay.infer_playbook import SECOND, STEP, Player, check
+from tracer.kinds import Certainty
 from tracer.replay.infer_lives import Life
 from tracer.states import State
 
@@ -71,3 +72,13 @@ def test_a_refused_flood_is_forgotten() -> None:
         player.line(f"S RST,ACK 0 {stream * 1000 + 1}")
         player.line("wait 1")
     assert 100 < len(player.inference) < 130
+
+
+def test_certainty_takes_into_account_what_may_have_gone_before() -> None:
+    talk = ("C ACK,PSH 101 501 +10", "S ACK 501 111", "S FIN,ACK 501 111", "C ACK,PSH 101 502 +10")
+    whole, _ = play("C SYN 100", "S SYN,ACK 500 101", "C ACK 101 501", *talk)
+    cut, _ = play(*talk)
+    pairs = [player.inference.pair(1) for player in (whole, cut)]
+    ends = [pair.ends[0] for pair in pairs if pair is not None]
+    assert [end.state for end in ends] == [State.CLOSE_WAIT, State.CLOSE_WAIT]
+    assert [end.certainty for end in ends] == [Certainty.CERTAIN, Certainty.PROVISIONAL]
