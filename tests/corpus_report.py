@@ -61,12 +61,13 @@ REASONS: Final = (
     ("atomic-frag", "completeness", "the SYN comes after the SYN-ACK; tshark then does not count it"),
     ("modbus__fuzz-72", "", "a fuzzed file: flags that exclude each other"),
     ("transform-base64", "", "a fuzzed file: times jump by years, all flags set at once"),
-    ("synack_retrans", "reused", "initial sequence number 0: tshark takes the first SYN-ACK for a second one"),
-    ("telnet-", "ack_lost", "the first acknowledgment after 10,000 segments nobody acknowledged"),
+    ("synack_retrans", "reused_ports", "initial sequence number 0: tshark takes the first SYN-ACK for a second one"),
+    ("telnet-", "ack_lost_segment", "the first acknowledgment after 10,000 segments nobody acknowledged"),
+    ("pcpp__tls2", "window_full", "begun before the capture; tshark's rule not found out"),
     ("timestamp_invalid", "", "times outside what the format allows"),
     ("beep-oobr", "", "a malformed file: more payload than the packet has bytes"),
 )
-"""(part of the file's name, part of the column's name, why): the first that fits is printed."""
+"""(part of the file's name, column or "" for all, why as far as can be told from outside): the first that fits."""
 
 
 class Difference(NamedTuple):
@@ -81,7 +82,7 @@ class Difference(NamedTuple):
     @property
     def reason(self) -> str:
         """Why, where it is known."""
-        return next((why for name, col, why in REASONS if name in self.file and col in self.column), "")
+        return next((why for name, col, why in REASONS if name in self.file and col in ("", self.column)), "")
 
 
 @dataclass
