@@ -8,6 +8,7 @@ wait for a screen, nor a screen for the probes.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import sys
@@ -23,7 +24,7 @@ if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
 import click
 
 from tracer import __version__
-from tui.cli_errors import CANNOT, INTERRUPTED, USAGE, Trouble
+from tui.cli_errors import CANNOT, INTERRUPTED, OUTPUT, USAGE, Trouble
 from tui.cli_signals import catch, ended
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -178,6 +179,7 @@ def main() -> None:
         if code == 0:
             click.echo(f"synfin: {end[1]}", err=True)
         code = end[0]
+    _let_go_of_output()
     sys.exit(code)
 
 
@@ -200,14 +202,26 @@ def _run() -> int:
         if not ended():
             return INTERRUPTED
     except BrokenPipeError:
-        # The reader has gone (`| head`): not a failure. Python must not try to flush into it again.
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        pass  # the reader has gone (`| head`): not a failure
     except PermissionError as refused:
         where = f" {Path(str(refused.filename)).name!r}" if refused.filename else ""
         click.echo(f"synfin: not permitted{where}: {refused.strerror}; `synfin doctor` says what is missing", err=True)
         return CANNOT
+    except OSError as failure:
+        if failure.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
+            raise
+        click.echo(f"synfin: cannot write: {failure.strerror}", err=True)
+        return OUTPUT
     return 0
+
+
+def _let_go_of_output() -> None:
+    """What cannot be written now will not be later: Python must not try again while it folds up."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:

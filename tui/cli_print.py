@@ -28,7 +28,7 @@ class Printer:
             if not self._begun:
                 self._begun, self._first = True, timeline[start].time
                 if not self._json:
-                    print(text.HEADER)
+                    print(text.HEADER[: self._width])
             for event in timeline.events(start, stop):
                 print(jsonl.line(event) if self._json else text.line(event, self._first, self._width))
             sys.stdout.flush()

@@ -185,7 +185,8 @@ def ownerless_programs() -> dict[int, str]:
     return loaded
 
 
-def _typing(typist: Synfin) -> Iterator[Synfin]:
+def typing(typist: Synfin) -> Iterator[Synfin]:
+    """A fixture's body: whatever the test did with it, nothing may be left behind."""
     yield typist
     running = [process.args for process in typist.started if process.poll() is None]
     left = "" if running else typist.left_behind()
@@ -197,7 +198,7 @@ def _typing(typist: Synfin) -> Iterator[Synfin]:
 @pytest.fixture
 def synfin(tmp_path: Path) -> Iterator[Synfin]:
     """Types commands in a folder of its own; whatever the test did, nothing may be left behind."""
-    yield from _typing(Synfin(tmp_path))
+    yield from typing(Synfin(tmp_path))
 
 
 # A terminal
@@ -214,18 +215,19 @@ class Terminal:
             *words, before=("setsid", "--ctty"), stdin=inner, stdout=inner, stderr=inner, process_group=None
         )
         os.close(inner)
-        self._raw = b""
+        self.raw = b""
+        """All that it has written, as it came."""
 
     @property
     def text(self) -> str:
         """All that it has written, without escape sequences."""
-        return _ESCAPES.sub(" ", self._raw.decode(errors="replace"))
+        return _ESCAPES.sub(" ", self.raw.decode(errors="replace"))
 
     def read(self, seconds: float) -> None:
         """Take in what comes within the next ... seconds; returns earlier when something came."""
         if select.select([self._end], [], [], seconds)[0]:
             try:
-                self._raw += os.read(self._end, 65536)
+                self.raw += os.read(self._end, 65536)
             except OSError as closed:
                 if closed.errno != errno.EIO:  # the other end is closed: that is how a terminal says end-of-file
                     raise
@@ -414,4 +416,4 @@ def nobody() -> Iterator[Synfin]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o777)
-        yield from _typing(Synfin(folder, before, python, {**_PLAIN, "HOME": name}))
+        yield from typing(Synfin(folder, before, python, {**_PLAIN, "HOME": name}))

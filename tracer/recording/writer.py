@@ -6,7 +6,7 @@ it is a journal row, because a segment listed twice would look like a retransmis
 
 Times in block headers are microseconds, as journal entries cannot be finer and capinfos asks for one order; the exact
 nanoseconds are among our own fields. A batch of events is one write(2), so that a process killed between two writes
-leaves whole blocks; a write that fails half way (a full disk) is cut back to the last whole one.
+leaves whole blocks; a write that fails half way (a full disk) is cut back to the last whole block.
 """
 
 from __future__ import annotations
@@ -72,16 +72,14 @@ class Recorder:
         except OSError as failure:
             raise RecordingError(f"cannot write the recording {path!r}: {failure.strerror}") from None
         self._regular = stat.S_ISREG(os.fstat(self._fd).st_mode)
-        self._put(_section(meta or {}) + _interface())
+        self._put([_section(meta or {}), _interface()])
         if self.failure:
             raise RecordingError(self.failure)
 
     def write(self, timeline: Timeline, start: int, stop: int) -> None:
         """Append events start..stop."""
         if self.failure is None:
-            self._put(b"".join(self._block(event) for event in timeline.events(start, stop)))
-            if self.failure is None:
-                self.written += stop - start
+            self._put([self._block(event) for event in timeline.events(start, stop)], events=True)
 
     def close(self, written: int = 0, lost: int = 0) -> None:
         """Append what the probes wrote and lost (interface statistics) and close the file."""
@@ -90,24 +88,32 @@ class Recorder:
         if self.failure is None:
             options = _option(ISB_IFRECV, struct.pack("<Q", written)) + _option(ISB_IFDROP, struct.pack("<Q", lost))
             high, low = divmod(self._last_us, 1 << 32)
-            self._put(_wrap(STATISTICS, struct.pack("<III", 0, high, low) + options + _END))
+            self._put([_wrap(STATISTICS, struct.pack("<III", 0, high, low) + options + _END)])
         with contextlib.suppress(OSError):  # a failure on closing was one on writing before
             os.close(self._fd)
         self._fd = -1
 
-    def _put(self, data: bytes) -> None:
+    def _put(self, blocks: list[bytes], *, events: bool = False) -> None:
+        """Append blocks, in one write where that is possible; ``events``: each is an event to be counted."""
+        data, done, failure = b"".join(blocks), 0, None
         try:
-            done = 0
             while done < len(data):
                 done += os.write(self._fd, data[done:])
-        except OSError as failure:
-            where = "the pipe" if self.path == "-" else repr(self.path)
-            self.failure = f"recording to {where} stopped: {failure.strerror}; {self.written} events are in it"
-            if self._regular:
-                with contextlib.suppress(OSError):  # on a full disk cutting back needs no room
-                    os.ftruncate(self._fd, self._size)
+        except OSError as refused:
+            failure = refused
+        for block in blocks:
+            if done < len(block):
+                break
+            done -= len(block)
+            self._size += len(block)
+            self.written += events
+        if failure is None:
             return
-        self._size += len(data)
+        if self._regular:
+            with contextlib.suppress(OSError):  # on a full disk cutting back needs no room
+                os.ftruncate(self._fd, self._size)
+        where = "the pipe" if self.path == "-" else repr(self.path)
+        self.failure = f"recording to {where} stopped: {failure.strerror}; {self.written} events are in it"
 
     def _block(self, event: Event) -> bytes:
         # Times never step back in the file, whatever a late source brings: analysers expect it.
