@@ -359,6 +359,18 @@ def test_a_connections_history_leaves_out_other_connections_but_not_their_place_
     assert book.pid("another") not in last.threads
 
 
+def test_queue_lengths_are_exact_however_little_is_read_of_what_was_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relevant, "BEFORE", 2)
+    earlier = "".join(f"s{n} receives SYN\n    s{n} request born {n - 1}/99\nL queued {n}/99\n" for n in range(2, 9))
+    book = play("L CLOSE > LISTEN\n" + earlier + "s receives SYN\n    s request born 8/99\n")
+    order = book.order("s request born 8/99")
+    assert after(book).listeners[LISTENER].syn_queue == 8
+    seen = History(book.timeline, 1).at(order)
+    assert (seen.listeners[LISTENER].syn_queue, seen.listeners[LISTENER].limit) == (8, 99)
+    folded = [n for n in seen.connections if n != 1]
+    assert len(folded) <= 2
+
+
 def test_a_growing_timeline_is_read_on_and_a_process_that_joins_in_late_is_read_from_the_start() -> None:
     whole = play(HANDSHAKE + CLOSING)
     growing = Timeline()

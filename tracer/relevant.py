@@ -37,6 +37,11 @@ NEAR: Final = 4096
 Looking ahead is not possible: what once counted must go on to count as the timeline grows."""
 
 
+BEFORE: Final = 8192
+"""Events at a listener's queues that are looked at before a connection's first: its counts begin there, its lengths
+are exact. More would make every change of focus wait on a busy server."""
+
+
 def _none() -> Orders:
     return np.zeros(0, np.int64)
 
@@ -138,6 +143,11 @@ class Relevant:
         self._done = count
         return self._orders[: self._found]
 
+    def first(self) -> int:
+        """Order of its first event, the end of the timeline while there is none."""
+        own = self._timeline.indices("conn", self._conn)
+        return int(own[0]) if len(own) else len(self._timeline)
+
     def _near(self, orders: Orders) -> NDArray[np.bool_]:
         """Which of them come soon after an event of the connection, or not long before its first."""
         own = self._timeline.indices("conn", self._conn)
@@ -217,4 +227,6 @@ class Beside:
                 parts.append(np.intersect1d(mine, self._timeline.indices("kind", NUMBER[name]), assume_unique=True))
         orders, (port, flags) = _Kind(self._timeline, "packet:received").new(count, "dport", "flags")
         parts.append(orders[np.isin(port, [port for _, port in doors]) & (flags & (SYN | ACK) == SYN)])
-        return np.concatenate(parts)
+        found = np.unique(np.concatenate(parts))
+        began = int(np.searchsorted(found, self._relevant.first()))
+        return found[max(0, began - BEFORE) :]

@@ -80,7 +80,7 @@ class ListenerView:
     limit: int = 0
     """Of both queues: listen()'s backlog, capped by somaxconn. 0: not seen."""
     most: int = 0
-    """The longest accept queue so far."""
+    """The longest accept queue so far (in the history of one connection: since tracer.relevant.BEFORE)."""
     evidence: Evidence = Evidence.OBSERVED
     """How the lengths are known."""
     overflows: int = 0
