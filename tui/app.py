@@ -7,12 +7,14 @@ the moment the command was typed.
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from tui.ascii import AsciiOnly
@@ -31,6 +33,7 @@ class SynfinApp(App[None]):
 
     TITLE = "synfin"
     CSS_PATH = "synfin.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+c", "interrupt", show=False, priority=True)]
 
     def __init__(
         self,
@@ -51,6 +54,10 @@ class SynfinApp(App[None]):
             self.register_theme(theme)
         self.theme = NAMES[0]
         self.trace = TraceScreen(feed, title=title, live=mode == "live", clock=clock, wall=wall)
+
+    def action_interrupt(self) -> None:
+        """Ctrl-C ends it as it ends any command. A terminal in raw mode sends a key for it: make it the signal again."""
+        signal.raise_signal(signal.SIGINT)
 
     def get_default_screen(self) -> Screen[Any]:
         """The trace, without a blank screen under it."""
