@@ -14,9 +14,11 @@ import contextlib
 import platform
 import sys
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, Any, Final
 
 import click
@@ -129,6 +131,10 @@ def _staged(request: Request) -> Iterator[LiveFeed]:
         stage = Stage.of(request.scenario)
     except NotFound as failure:
         raise Trouble(str(failure), USAGE) from None
+    except Exception as failure:  # a user's script may raise anything when it is run
+        if not request.scenario.partition("#")[0].endswith(".py"):
+            raise
+        raise Trouble(f"{request.scenario} cannot be run: {_where(failure)}", USAGE) from None
     with ThreadPoolExecutor(1) as side, contextlib.ExitStack() as undo:
         if request.form == "screen":
             side.submit(__import__, "tui.app")  # 0.3 s of imports while the stage is set and the probes compile
@@ -145,6 +151,13 @@ def _staged(request: Request) -> Iterator[LiveFeed]:
     finally:
         quiet()
         feed.close()
+
+
+def _where(failure: Exception) -> str:
+    """What was raised and, unless it says so itself, in which line of which file."""
+    last = traceback.extract_tb(failure.__traceback__)[-1]
+    place = "" if isinstance(failure, SyntaxError) else f" ({Path(last.filename).name}, line {last.lineno})"
+    return f"{type(failure).__name__}: {failure}{place}"
 
 
 def _watch(request: Request, stage: Stage, ground: Ground) -> LiveFeed:

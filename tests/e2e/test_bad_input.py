@@ -41,6 +41,22 @@ def test_a_scenario_file_that_is_not_there(synfin: Synfin) -> None:
     sentence(synfin("run", "./mine.py"), USAGE, "no such file: ./mine.py")
 
 
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("x = 1\n", "no Scenario in "),
+        ("x = 1\nimport nowhere_to_be_found\n", "mine.py cannot be run: ModuleNotFoundError: No module named"),
+        ("x = 1\nx.y\n", "AttributeError: 'int' object has no attribute 'y' (mine.py, line 2)"),
+        ("def\n", "SyntaxError: invalid syntax (mine.py, line 1)"),
+    ],
+)
+def test_a_scenario_file_that_is_broken(synfin: Synfin, text: str, why: str) -> None:
+    (synfin.folder / "mine.py").write_text(text)
+    ran = synfin("run", "./mine.py")
+    assert (ran.code, ran.out) == (USAGE, "")
+    assert why in ran.err and len(ran.err.splitlines()) == 1
+
+
 def test_a_missing_file(synfin: Synfin) -> None:
     sentence(synfin("replay", "missing.pcapng"), USAGE, "missing.pcapng", "there is no such file")
 

@@ -29,6 +29,8 @@ TINY: Final = 4096
 """One page: 39 calls, 21 packets or 16 socket records between two drains."""
 LOAD: Final = """
 import socket, sys
+sys.stdout.write("ready")
+sys.stdout.flush()
 sys.stdin.readline()
 with socket.create_server(("127.0.0.1", 0)) as listener:
     for _ in range(60):
@@ -53,9 +55,12 @@ def settled(source: KernelSource) -> None:
             count, since = source.losses(), time.monotonic()
 
 
-@pytest.mark.parametrize("mode", list(Mode), ids=lambda mode: mode.value)
-@pytest.mark.parametrize("ring", list(DEFAULT_BYTES), ids=lambda ring: ring.name.lower())
-def test_written_and_lost_are_all_that_was_tried(mode: Mode, ring: Ring, synfin: Synfin) -> None:
+@pytest.mark.parametrize(
+    ("ring", "mode"),
+    [(Ring.SMALL, Mode.TP_BTF), (Ring.OBJECT, Mode.RAW_TP), (Ring.SOCKET, Mode.TP_BTF), (Ring.SOCKET, Mode.RAW_TP)],
+    ids=lambda one: one.name.lower(),
+)
+def test_written_and_lost_are_all_that_was_tried(ring: Ring, mode: Mode, synfin: Synfin) -> None:
     command = [sys.executable, "-c", LOAD]
     load_process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     large, tiny = KernelSource(mode=mode), KernelSource(mode=mode, ring_bytes={**DEFAULT_BYTES, ring: TINY})
@@ -63,10 +68,10 @@ def test_written_and_lost_are_all_that_was_tried(mode: Mode, ring: Ring, synfin:
     recorder = Recorder(str(file))
     session = Session([tiny], sinks=[recorder])
     try:
-        time.sleep(0.3)  # it has begun, and sleeps on its standard input
+        assert load_process.stdin and load_process.stdout
+        assert load_process.stdout.read(5) == "ready"
         for source in (large, tiny):
             source.start(Filter(processes=frozenset({load_process.pid})))
-        assert load_process.stdin and load_process.stdout
         load_process.stdin.write("go\n")
         load_process.stdin.flush()
         while not _readable(load_process):

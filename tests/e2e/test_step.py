@@ -14,7 +14,7 @@ pytestmark = pytest.mark.kernel
 def test_enter_lets_the_actor_take_one_step(synfin: Synfin) -> None:
     terminal = Terminal(synfin, "run", "half-close", "--text", "--step", columns=120)
     terminal.until("[1/15] server: The server opens its door: socket, bind, listen.  (Enter)")
-    assert "listen(" not in terminal.quiet(0.4)  # held: nobody acts
+    assert "listen(" not in terminal.quiet(0.25)  # held: nobody acts
 
     terminal.type(b"\r")
     terminal.until("listen(3, 8) = 0")
@@ -22,13 +22,13 @@ def test_enter_lets_the_actor_take_one_step(synfin: Synfin) -> None:
     terminal.type(b"\r")
     terminal.until("epoll_wait(4)")
     terminal.until("[3/15] client: The client connects")
-    assert "SYN" not in terminal.quiet(0.4).replace("SYN queue", "")
+    assert "SYN" not in terminal.quiet(0.25).replace("SYN queue", "")
 
     terminal.type(b"\r")
     terminal.until("SYN_SENT → ESTABLISHED")
     terminal.until("accept queue 1/8")
     terminal.until("[4/15] server: The server collects")
-    assert "accept(" not in terminal.quiet(0.4)  # the connection waits in the queue, for as long as one likes
+    assert "accept(" not in terminal.quiet(0.25)  # the connection waits in the queue, for as long as one likes
 
     terminal.type(b"\r" * 12)
     terminal.until("TIME_WAIT object takes over")
@@ -59,7 +59,7 @@ def test_the_screen_holds_too(synfin: Synfin) -> None:
     """On the screen the step that is due is named, and nothing happens by itself."""
     terminal = Terminal(synfin, "run", "half-close", "--step", columns=120, rows=40)
     terminal.until("opens its door")
-    held = terminal.quiet(1.0)
+    held = terminal.quiet(0.6)
     assert "SYN_SENT" not in held and "LISTEN" not in held
     terminal.type(b"q")
     assert terminal.end() == 0
