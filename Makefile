@@ -7,7 +7,7 @@ ARGS ?=
 # One worker per core, four at most; all kernel tests go to one of them (tests/conftest.py says why).
 PARALLEL := -n auto --maxprocesses 4 --dist loadgroup
 
-.PHONY: demo test soak lint docs captures setup clean
+.PHONY: demo test soak lint docs captures corpus setup clean
 
 demo:
 	@tools/setup.sh demo
@@ -32,6 +32,10 @@ lint:
 captures:
 	@tools/setup.sh demo
 	@$(RUN) synfin run half-close --text --wait -w captures/half-close.pcapng >/dev/null
+
+corpus:
+	@tools/setup.sh test
+	@$(RUN) env PYTHONPATH=. python tests/corpus_report.py $(ARGS)
 
 docs:
 	@tools/setup.sh demo

@@ -29,8 +29,11 @@ LAYERS: Final = ("tui", "scenarios", "tracer")
 EDGES: Final = ("kernel", "wire", "tables", "capture", "recording", "runtimes", "export")
 """Modules of tracer that touch the world: sources, and the recording's and exports' files."""
 
-DRIVERS: Final = ("session",)
-"""Modules of tracer that have a thread and a clock, to drive sources that they are handed, and know no edge by name."""
+DRIVERS: Final = (
+    "session", "replay", "replay.engine", "replay.compiled", "replay.findings", "replay.pipeline",
+)  # fmt: skip
+"""Modules of tracer that have a thread, a clock or a child process, and know no edge by name: the session drives the
+sources that it is handed, the replay engine has its loop compiled by a child process while it goes on."""
 
 COMPOSITION_ROOT: Final = ("tui.cli", "tui.cli_*", "tui.cli.*", "tui.__main__")
 """Modules (patterns) of tui that join sources to screens."""
@@ -64,7 +67,7 @@ def contracts(names: list[str]) -> dict[str, dict[str, list[str] | str]]:
     """Import-linter's sections, for the modules `names`: section name -> option -> value."""
     layers: list[str] = [layer for layer in LAYERS if layer in names]
     edges = [name for name in names if name.startswith("tracer.") and name.split(".")[1] in EDGES]
-    drivers = [name for name in names if name.startswith("tracer.") and name.split(".")[1] in DRIVERS]
+    drivers = [name for name in names if name.removeprefix("tracer.") in DRIVERS]
     vocabulary = [name for name in names if name.split(".")[0] == "tracer" and name not in (*edges, *drivers)]
     joiners = [name for name in names if any(fnmatch.fnmatch(name, pattern) for pattern in COMPOSITION_ROOT)]
     screens = [name for name in names if name.split(".")[0] == "tui" and name not in joiners]

@@ -163,7 +163,11 @@ set_up_python() {
 fresh=
 set_up_python
 set_up_system
-# The probes' program is compiled for this kernel once (about a second) and kept: better now than in front of a class.
-if [ "$fresh" ] && [ "$(id -u)" = 0 ]; then
-    (cd "$root" && "$venv/bin/python" -c 'from tracer.kernel.source import prepare; prepare()' >>"$log" 2>&1) || true
+# What is compiled once and kept (the probes for this kernel, the replay loop for this processor) takes some seconds:
+# better now than in front of a class. Without it everything works, the first time a little later.
+if [ "$fresh" ]; then
+    cd "$root" || exit 1
+    [ "$(id -u)" = 0 ] && "$venv/bin/python" -c 'from tracer.kernel.source import prepare; prepare()' >>"$log" 2>&1
+    "$venv/bin/python" -c 'from tracer.replay.compiled import warm; warm()' >>"$log" 2>&1
 fi
+exit 0

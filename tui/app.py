@@ -56,7 +56,7 @@ class SynfinApp(App[None]):
         self.trace = TraceScreen(feed, title=title, live=mode == "live", clock=clock, wall=wall)
 
     def action_interrupt(self) -> None:
-        """Ctrl-C ends it as it ends any command. A terminal in raw mode sends a key for it: make it the signal again."""
+        """Ctrl-C ends it as it ends any command. In raw mode a terminal sends a key: it becomes the signal again."""
         signal.raise_signal(signal.SIGINT)
 
     def get_default_screen(self) -> Screen[Any]:
