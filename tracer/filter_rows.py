@@ -114,7 +114,7 @@ class Rows:
             value = getattr(self, one.name)
             if isinstance(value, np.ndarray):
                 value = value[mask]
-            elif isinstance(value, list):
+            elif isinstance(value, list) and value:
                 value = [item for item, keep in zip(value, mask.tolist(), strict=True) if keep]
             kept[one.name] = value
         return type(self)(**kept)
@@ -192,7 +192,7 @@ class Connections(Rows):
     start: int
     """ns: when the capture's first segment was seen."""
     until: int
-    """ns: the last moment seen of it, up to which states last."""
+    """ns: the last moment seen of the capture, up to which TIME_WAIT lasts; other states end with the last segment."""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -217,9 +217,11 @@ class Connections(Rows):
     def times(self, side: int) -> list[dict[str, int]]:
         """ns spent in each state by the client (0) or the server (1)."""
         found = []
-        for both in self.lives:
+        for both, last in zip(self.lives, self.rows["last_time"].tolist(), strict=True):
             life = both[side]
-            spent = life.spent(self.until).items() if life else ()
+            # Of an end that went silent only TIME_WAIT is known to have lasted: it needs no packets.
+            waits = life is not None and life.states[-1:] == [State.TIME_WAIT]
+            spent = life.spent(self.until if waits else last).items() if life else ()
             found.append({state.name: ns for state, ns in spent if state not in PASSING})
         return found
 

@@ -152,6 +152,33 @@ def replay(file: str, form: str | None, plain_glyphs: bool) -> None:
 
 
 @synfin.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option("--connections", "table", flag_value="connections", default=True, help="One row a connection (default).")
+@click.option("--packets", "table", flag_value="packets", help="One row a packet, as Wireshark lists them.")
+@click.option("--states", "table", flag_value="states", help="One row a change of state of either end, as inferred.")
+@click.option("--json", "form", flag_value="json", help="JSON lines.")
+@click.option("--csv", "form", flag_value="csv", help="Comma-separated values.")
+@click.option("--parquet", metavar="OUT", help="Write a Parquet file (needs pyarrow).")
+@click.option("-Y", "display", metavar="FILTER", default="", help="Only these rows: 'port:80 state:time-wait rtt>1ms'.")
+@click.option("-f", "pcap", metavar="PCAPFILTER", default="", help="Only these packets: 'tcp port 80' (needs libpcap).")
+@click.option("-t", "clock", type=click.Choice(["a", "d", "e", "r"]), default="r", show_default=True,
+              help="Times in text: absolute, delta, epoch, relative.")  # fmt: skip
+@click.option("--no-states", is_flag=True, help="Leave state inference out of --connections: faster on large captures.")
+def analyze(
+    files: tuple[str, ...], table: str, form: str | None, parquet: str | None, display: str, pcap: str, clock: str,
+    no_states: bool,
+) -> None:  # fmt: skip
+    """Analyse captures (pcap, pcapng; - for standard input) without a screen.
+
+    docs/filters.md has the keys of -Y for each kind of row, and the columns of --json, --csv and --parquet.
+    """
+    from tui.cli_analyze import Request
+    from tui.cli_analyze import analyze as begin
+
+    begin(Request(files, table, form or "text", parquet, display, pcap, clock, infer=not no_states))
+
+
+@synfin.command()
 @click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
 def doctor(as_json: bool) -> None:
     """What this machine and these rights allow: kernel, BTF, bcc, each probe on or off and why."""

@@ -27,6 +27,7 @@ NO_INTERFACE: Final = 13
 FRAGMENT_CUT: Final = 14
 FRAGMENT_LOST: Final = 15
 NO_TIME: Final = 16
+FILTERED: Final = 17
 
 OTHER: Final = "other"
 LEFT_OUT: Final = "left out"
@@ -49,7 +50,7 @@ OUTCOMES: Final[dict[int, tuple[str, str]]] = {
     FRAGMENT_LOST: (LEFT_OUT, "IP fragment of a datagram that was never whole"),
     NO_TIME: (LEFT_OUT, "packet without a time (simple packet block), taken as time 0"),
 }
-"""Kind and words of each outcome but TCP and FRAGMENT, which are a row and a wait."""
+"""Kind and words of each outcome but TCP and FRAGMENT, which are a row and a wait, and FILTERED, not asked for."""
 
 
 @dataclass(slots=True)

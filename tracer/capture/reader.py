@@ -9,7 +9,7 @@ the format allows, and says so in ``notes``.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -86,6 +86,9 @@ class Capture:
         """What did not become a row and why; grows while reading."""
         self.packets = 0
         """Packets read so far."""
+        self.watch: Callable[[NDArray[np.uint8], Frames], None] | None = None
+        """Called with the bytes and positions of each block's frames before they are decoded: it may look at what rows
+        do not hold, and set the outcome of frames that are not wanted to FILTERED."""
         self.sections: list[Section] = []
         self._interfaces: list[Interface] = []
         self._first_interface = 0
@@ -271,6 +274,8 @@ class Capture:
 
     def _decode(self, frames: Frames, journals: list[Journal]) -> Block:
         window = self._window
+        if self.watch is not None:
+            self.watch(window.octets, frames)
         rows = self._decoder.decode(window.buf, window.octets, window.base, self.packets + 1, frames)
         self.packets += len(frames.start)
         return self._block(rows, journals)
