@@ -92,6 +92,8 @@ def test_written_and_lost_are_the_run_count(mode: Mode) -> None:
 
 def test_rows_are_copies_in_order(loaded: Loaded) -> None:
     ring = MappedRing(loaded.map_fd("ring"), PAGES * 4096, 64)
+    tallies = Tallies(loaded.map_fd("tallies"))
+    lost_before = tallies.read(0).lost
     program = _on_every_call(loaded, Mode.TP_BTF)
     parts = []
     for _ in range(50):  # several times around the ring
@@ -105,7 +107,9 @@ def test_rows_are_copies_in_order(loaded: Loaded) -> None:
     ring.close()
     assert rows.shape[1] == 7
     if os.uname().machine == "x86_64":
-        assert len(mine) == 1000
+        # The small ring holds the calls of the whole machine: a busy one may push some of ours out, and counts them.
+        lost = tallies.read(0).lost - lost_before
+        assert 1000 - lost <= len(mine) <= 1000
     assert np.all(np.diff(mine[:, 0].astype(np.int64)) > 0)
 
 
