@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import signal
 from types import FrameType
-from typing import Final, NoReturn, Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from tui.cli_errors import INTERRUPTED, TERMINATED
 
@@ -19,6 +19,8 @@ NAMES: Final = ("SIGINT", "SIGTERM", "SIGHUP")
 
 _came: list[int] = []
 """Signals that came to end this process."""
+_quiet: list[bool] = []
+"""Not empty once the end has begun."""
 _ours: list[int] = []
 """Signals that `catch` has taken over."""
 
@@ -46,7 +48,9 @@ def catch() -> None:
             _ours.append(number)
 
 
-def _end(number: int, frame: FrameType | None) -> NoReturn:
+def _end(number: int, frame: FrameType | None) -> None:
+    if _quiet:
+        return
     quiet()
     _came.append(number)
     raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(TERMINATED)
@@ -54,8 +58,8 @@ def _end(number: int, frame: FrameType | None) -> NoReturn:
 
 def quiet() -> None:
     """The end has begun: from now on signals are passed over, so that taking down is not cut short itself."""
-    for number in _ours:
-        signal.signal(number, signal.SIG_IGN)
+    # Not by SIG_IGN: a second signal that is under way already would make Python complain of a race.
+    _quiet.append(True)
 
 
 def ended() -> tuple[int, str] | None:
@@ -74,6 +78,7 @@ async def _show(screen: Screen[Result]) -> Result:
     loop = asyncio.get_running_loop()
 
     def leave(number: int) -> None:
+        quiet()
         _came.append(number)
         screen.exit()
 
@@ -86,4 +91,4 @@ async def _show(screen: Screen[Result]) -> Result:
         for number in _ours:
             with contextlib.suppress(NotImplementedError):
                 loop.remove_signal_handler(number)
-            signal.signal(number, signal.SIG_IGN if _came else _end)
+            signal.signal(number, _end)
