@@ -91,7 +91,7 @@ class PcapFilter:
         library, program = self._library, _Program()
         handle = library.pcap_open_dead(_DLT.get(link, link), SNAPLEN)
         try:
-            text = self.expression.encode("utf-8", "surrogateescape")
+            text = self.expression.encode("utf-8", "replace")
             if b"\0" in text:
                 raise FilterRefused(f"-f {self.expression!r}: it contains a NUL character")
             if library.pcap_compile(handle, ctypes.byref(program), text, 1, NETMASK_UNKNOWN):

@@ -1,0 +1,203 @@
+"""Tables written as JSON lines, csv, Parquet and aligned text: the same rows, whatever the division into batches."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.replay.transcript import segments
+from tracer.export.table import Csv, JsonLines, records
+from tracer.export.table_parquet import GROUP, Parquet
+from tracer.export.table_text import HELD, TextTable
+from tracer.filter_rows import Changes, Connections, Packets, Rows, changes
+from tracer.filter_tables import COLUMNS
+from tracer.kinds import Side
+from tracer.replay import Replay
+from tracer.replay.infer import Inference
+from tracer.segments import ACK
+from tracer.words import clean
+
+TALK = """
+> S 0
+< SA 0:1
+> A 1:1
+> PA 1:1 100
+> PA 1:1 100
+< A 1:101
+> FA 101:1
+< FA 1:102
+> A 102:2
+"""
+
+
+def packets() -> Packets:
+    """A talk with a retransmission."""
+    rows = segments(TALK)
+    analysis = Replay(compiled=False).feed(rows)
+    side = np.where(analysis["direction"], Side.SERVER, Side.CLIENT)
+    return Packets(rows, analysis, rows["length"] + 54, side, int(rows["time"][0]))
+
+
+def connections() -> Connections:
+    """The same, as a connection; its states are not known."""
+    rows, replay = segments(TALK), Replay(compiled=False)
+    replay.feed(rows)
+    found = replay.connections()
+    none = np.zeros((len(found), 2), np.uint8)
+    zeros = np.zeros(len(found), np.int64)
+    return Connections(found, zeros, zeros, none, none, [(None, None)] * len(found), 0, 0)
+
+
+def states() -> Changes:
+    """The same, as changes of state."""
+    rows, inference = segments(TALK), Inference()
+    found = inference.feed(rows, np.zeros(len(rows), np.uint32))
+    return Changes(changes(found, rows["frame"], 0), int(rows["time"][0]))
+
+
+TABLES = {"packets": packets, "connections": connections, "states": states}
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_every_documented_column_is_there_and_of_its_type(table: str) -> None:
+    rows: Rows = TABLES[table]()
+    columns = COLUMNS[table]  # type: ignore[index]
+    wanted = {"int": (int, type(None)), "text": (str,), "texts": (list,), "times": (dict,)}
+    found = list(records(rows, columns))
+    assert len(found) == len(rows) > 0
+    for record in found:
+        for column, value in zip(columns, record, strict=True):
+            assert type(value) in wanted[column.type], column.name
+
+
+def test_what_is_not_known_is_null_and_an_empty_field() -> None:
+    out, plain = io.StringIO(), io.StringIO()
+    JsonLines(out, COLUMNS["packets"], with_file=False).write(packets(), "x")
+    writer = Csv(plain, COLUMNS["packets"], with_file=False)
+    writer.write(packets(), "x")
+    first = json.loads(out.getvalue().splitlines()[0])
+    assert (first["rtt"], first["bytes_in_flight"], first["acked_frame"], first["mss"]) == (None, None, None, None)
+    row = next(csv.DictReader(io.StringIO(plain.getvalue())))
+    assert (row["rtt"], row["acked_frame"], row["analysis"]) == ("", "", "")
+    assert row["flags"] == "SYN"
+
+
+def test_a_csv_of_nothing_has_its_columns() -> None:
+    out = io.StringIO()
+    Csv(out, COLUMNS["states"], with_file=True).close()
+    assert out.getvalue().strip().split(",") == ["file", *(column.name for column in COLUMNS["states"])]
+
+
+@given(st.lists(st.integers(0, 9), max_size=4))
+def test_division_into_batches_changes_nothing(cuts: list[int]) -> None:
+    whole = packets()
+    edges = sorted({0, len(whole), *cuts})
+    outs: list[str] = []
+    for bounds in ([0, len(whole)], edges):
+        for make in (JsonLines, Csv):
+            out = io.StringIO()
+            writer = make(out, COLUMNS["packets"], with_file=True)
+            for first, last in pairwise(bounds):
+                part = np.zeros(len(whole), np.bool_)
+                part[first:last] = True
+                writer.write(whole.pick(part), "a.pcap")
+            writer.close()
+            outs.append(out.getvalue())
+    assert outs[:2] == outs[2:]
+
+
+def test_picked_rows_are_those_rows() -> None:
+    whole = packets()
+    mask = (whole["flags"] & ACK > 0) & (whole["length"] > 0)
+    every = list(records(whole, COLUMNS["packets"]))
+    assert list(records(whole.pick(mask), COLUMNS["packets"])) == [every[n] for n in np.flatnonzero(mask).tolist()]
+    assert mask.sum() == 2
+
+
+def test_parquet_is_written_in_groups_and_named_when_whole(tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    path = tmp_path / "out.parquet"
+    many = np.tile(states().rows, GROUP // len(states()) + 1)
+    writer = Parquet(str(path), COLUMNS["states"], with_file=True)
+    for _ in range(2):
+        writer.write(Changes(many, 0), "a.pcap")
+        assert not path.exists()
+    writer.write(Changes(many[:3], 0), "b.pcap")
+    writer.close()
+    told = parquet.ParquetFile(path)
+    assert told.metadata.num_row_groups == 3
+    assert told.metadata.num_rows == 2 * len(many) + 3
+    last = told.read_row_group(2).to_pylist()
+    names = ["file", *(column.name for column in COLUMNS["states"])]
+    wanted = records(Changes(many[:3], 0), COLUMNS["states"], "b.pcap")
+    assert last == [dict(zip(names, row, strict=True)) for row in wanted]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_abandoned_parquet_leaves_what_was_there(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    path = tmp_path / "out.parquet"
+    path.write_bytes(b"older")
+    writer = Parquet(str(path), COLUMNS["states"], with_file=False)
+    writer.write(states(), "")
+    writer.abandon()
+    assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("out.parquet", b"older")]
+
+
+def test_a_device_is_written_to_not_replaced() -> None:
+    pytest.importorskip("pyarrow")
+    writer = Parquet("/dev/null", COLUMNS["states"], with_file=False)
+    writer.write(states(), "")
+    writer.close()
+    assert Path("/dev/null").is_char_device()
+
+
+def lines(*batches: list[list[str]]) -> list[str]:
+    """What a table of two columns prints."""
+    out = io.StringIO()
+    table = TextTable(out, ["Name", ">Count"])
+    for batch in batches:
+        table.write(batch)
+    table.flush()
+    return out.getvalue().splitlines()
+
+
+def test_columns_are_as_wide_as_what_is_in_them() -> None:
+    assert lines([["a", "1"], ["longer", "100000"]]) == ["Name     Count", "a            1", "longer  100000"]
+    assert lines() == ["Name  Count"]
+
+
+def test_rows_are_not_held_for_ever_and_columns_grow_from_there_on() -> None:
+    out = io.StringIO()
+    table = TextTable(out, ["Name", ">Count"])
+    table.write([["a", "1"]] * (HELD - 1))
+    assert out.getvalue() == ""
+    table.write([["a", "1"]])
+    assert out.getvalue().count("\n") == HELD + 1
+    table.write([["much longer", "2"]])
+    table.write([["b", "3"]])
+    assert out.getvalue().splitlines()[-2:] == ["much longer      2", "b                3"]
+
+
+@given(st.text(), st.text())
+def test_no_text_from_outside_reaches_the_terminal_as_it_is(name: str, count: str) -> None:
+    assert lines([[name, count]])[1:] == [
+        (clean(name).ljust(4 if len(name) < 4 else len(name)) + "  " + clean(count).rjust(max(5, len(count)))).rstrip()
+    ]
+
+
+def test_values_of_a_table_are_plain_data() -> None:
+    found: list[Any] = list(records(packets(), COLUMNS["packets"], "a.pcap"))
+    assert found[0][0] == "a.pcap"
+    assert found[4][COLUMNS["packets"].index(next(c for c in COLUMNS["packets"] if c.name == "analysis")) + 1] == [
+        "retransmission"
+    ]
