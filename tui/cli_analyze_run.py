@@ -55,11 +55,15 @@ class Analysis:
     def __init__(
         self, capture: Capture, table: TableName, *, infer: bool, collect: bool, size: int, sieve: Sieve | None = None
     ) -> None:
-        """``infer``: work out states; ``collect``: note flags and findings of whole connections, for filters that ask.
-        ``size``: bytes of the file, 0 where that is not known."""  # fmt: skip
+        """``infer``: work out the states of connections.
+
+        ``collect``: note flags and findings of whole connections, for filters that ask. ``size``: bytes of the file,
+        0 where that is not known.
+        """
         self.replay = Replay(expected=size // SMALLEST)
         self._capture, self._table, self._sieve = capture, table, sieve
-        self._inference = Inference() if infer or table == "states" else None
+        wanted = table == "states" or (infer and table == "connections")
+        self._inference = Inference() if wanted else None
         self._collected = Collected() if collect else None
         self._sides = Sides()
         self._info = Info()

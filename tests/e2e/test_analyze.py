@@ -25,6 +25,7 @@ from tests.e2e.conftest import PATIENCE, Synfin, Terminal
 from tracer.segments import ACK, FIN, PSH, RST, SYN
 from tui.cli_analyze import Progress, Request, analyze
 from tui.cli_analyze_run import NOTHING, Step
+from tui.cli_errors import Trouble
 
 CLIENT, SERVER = (bytes((10, 0, 0, 1)), 40000), (bytes((10, 0, 0, 2)), 8080)
 MS: Final = 1_000_000
@@ -452,3 +453,19 @@ def test_connections_that_are_long_over_are_told_before_the_end(synfin: Synfin) 
         assert synfin.end(process).code == 0
     streams = [json.loads(line)["stream"] for line in out.read_text().splitlines()]
     assert sorted(streams) == list(range(count))
+
+
+@pytest.mark.corpora
+@pytest.mark.parametrize("table", ["connections", "packets", "states"])
+def test_malformed_captures_break_nothing(corpora: Path, table: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """All of them in one run: what can be read is printed, for the others there is a sentence."""
+    files = sorted(path for path in (corpora / "captures" / "fuzz").iterdir() if path.stat().st_size < 1 << 20)
+    assert len(files) > 20
+    for form in ("text", "csv", "json"):
+        with contextlib.suppress(Trouble):
+            analyze(Request(tuple(map(str, files)), table, form, display="not port:1"))
+        told = capsys.readouterr()
+        assert told.out.count("\n") > len(files) // 4
+        assert told.out.replace("\n", "").isprintable()
+        for line in told.err.splitlines():
+            assert line.startswith("synfin: ")

@@ -109,9 +109,9 @@ class Csv:
         """Whole lines are there already."""
 
 
-def _field(value: Any, kind: str) -> str:
+def _field(value: Any, kind: str) -> Any:
     if kind == "texts":
         return ";".join(value)
     if kind == "times":
         return ";".join(f"{state}={ns}" for state, ns in value.items())
-    return clean(value)
+    return value if value.isprintable() else clean(value)

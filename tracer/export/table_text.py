@@ -28,7 +28,7 @@ class TextTable:
 
     def write(self, rows: Iterable[Sequence[str]]) -> None:
         """Add rows; the first ones are printed when there are enough, or by ``flush``."""
-        self._held += [[clean(cell) for cell in row] for row in rows]
+        self._held += [[cell if cell.isprintable() else clean(cell) for cell in row] for row in rows]
         if len(self._held) >= HELD or self._begun:
             self.flush()
 
