@@ -33,7 +33,7 @@ _REQUEST_BORN: Final = NUMBER["request:born"]
 _WITH_TUPLE: Final = frozenset(
     NUMBER[kind.name] for kind in KINDS if "sport" in {f.name for f in kind.fields} and kind.lane != Lane.WIRE
 )
-_LISTENERS: Final = frozenset({NUMBER["accept:queued"], NUMBER["accept:taken"]})
+_LISTENERS: Final = frozenset({NUMBER["accept:queued"], NUMBER["accept:taken"], NUMBER["accept:overflow"]})
 
 
 @dataclass(slots=True)

@@ -126,6 +126,9 @@ TYPES: Final[dict[str, FieldType]] = {
     # Two host-order halves of the 16 address bytes; IPv4 is v4-mapped (see tracer.segments).
     "addr": FieldType("u8", (2,), "u64 %s[2]", "ip"),
     "comm": FieldType("S16", (), "char %s[16]", "text"),
+    "reason": FieldType(
+        "S40", (), "", "text"
+    ),  # the kernel's own name; the probe gives a number, which changes by kernel
     "header": FieldType("u1", (MAX_HEADER_BYTES,), f"u8 %s[{MAX_HEADER_BYTES}]", "bytes"),
     "mask8": FieldType("u4", (MAX_READY,), f"u32 %s[{MAX_READY}]", "epoll"),
     "data8": FieldType("u8", (MAX_READY,), f"u64 %s[{MAX_READY}]", "int"),
@@ -377,6 +380,46 @@ KINDS: Final[tuple[Kind, ...]] = (
     Kind("packet:sent", Lane.WIRE, Ring.OBJECT, "a segment leaves the sender's stack (net_dev_start_xmit)", _PACKET),
     Kind("packet:received", Lane.WIRE, Ring.OBJECT, "a segment reaches a stack (netif_receive_skb)", _PACKET),
     Kind("packet:captured", Lane.WIRE, Ring.NONE, "a segment passed the capture point", _PACKET),
+    # What goes wrong, and what is done about it
+    Kind("socket:retransmit", Lane.SOCKET, Ring.SOCKET, "a segment is sent again (tcp_retransmit_skb)", (
+        *SNAPSHOT,
+        Field("seq", "u32", "sequence", "first byte of the segment"),
+        Field("end_seq", "u32", "sequence", "byte after its last; SYN and FIN count one"),
+    )),
+    Kind("socket:timer", Lane.TIMER, Ring.SOCKET, "a timer of a socket fires", (
+        *SNAPSHOT,
+        Field("timer", "u8", "", "1 retransmission, 2 zero window probe, 3 keepalive, 4 delayed ACK, 5 loss probe, "
+              "6 reordering, 7 FIN-WAIT-2 of an orphan"),
+        Field("probes", "u8", "", "probes sent in a row without an answer (icsk_probes_out)"),
+    )),
+    Kind("socket:congestion", Lane.SOCKET, Ring.SOCKET, "the congestion state changes; ca_state is the one left", (
+        *SNAPSHOT,
+        Field("ca_next", "u8", "", "entered: 0 open, 1 disorder, 2 cwr, 3 recovery, 4 loss"),
+    )),
+    Kind("request:retransmit", Lane.QUEUE, Ring.OBJECT, "a SYN-ACK is sent again (tcp_retransmit_synack)", _REQUEST),
+    Kind("reset:sent", Lane.SOCKET, Ring.OBJECT, "the stack decides to send a RST", (
+        *_TUPLE,
+        Field("reason", "u32", "", "the kernel's number for why; 0 where it does not say (before 6.10)"),
+        Field("family", "u8", "", "4 or 6"),
+        Field("state", "state", "", "of the socket; 0 where there is none"),
+        Field("why", "reason", "", "the same by name (enum sk_rst_reason)", derived=True),
+    )),
+    Kind("reset:received", Lane.SOCKET, Ring.SOCKET, "a valid RST ends the connection (tcp_reset)", SNAPSHOT),
+    Kind("segment:dropped", Lane.SOCKET, Ring.OBJECT, "the stack throws a segment away (kfree_skb)", (
+        *_TUPLE,
+        Field("skb", "ptr", "", "kernel address of the buffer, as in packet:received"),
+        Field("seq", "u32", "sequence", "its sequence number"),
+        Field("reason", "u32", "", "the kernel's number for why; 0 where it does not say (before 5.17)"),
+        Field("flags", "tcpflags", "", "its control bits"),
+        Field("family", "u8", "", "4 or 6"),
+        Field("outgoing", "u8", "", "1: on its way out; else the local end is its receiver"),
+        Field("why", "reason", "", "the same by name (enum skb_drop_reason)", derived=True),
+    )),
+    Kind("accept:overflow", Lane.QUEUE, Ring.SOCKET, "a SYN finds the accept queue full and is dropped", (
+        *SNAPSHOT,
+        Field("peer", "addr", "", "who knocked"),
+        Field("peer_port", "u16", "", "and from which port"),
+    )),
 )  # fmt: skip
 """The table of kinds. A kind's number is its position + 1."""
 

@@ -239,6 +239,51 @@ def _buffers(event: Event) -> str:
     return f"receive queue {size(unread(event))}, send queue {size(unacked(event))}"
 
 
+_TIMER: Final[Names] = {
+    1: "retransmission timeout", 2: "zero window probe timer", 3: "keepalive timer", 4: "delayed ACK timer",
+    5: "tail loss probe timer", 6: "reordering timer", 7: "FIN-WAIT-2 timer",
+}  # fmt: skip
+CONGESTION: Final[Names] = {0: "Open", 1: "Disorder", 2: "CWR", 3: "Recovery", 4: "Loss"}
+"""enum tcp_ca_state."""
+HARMLESS: Final[Mapping[str, str]] = {
+    "TCP_OLD_SEQUENCE": "an old sequence number, as in a keepalive or window probe: it is answered",
+    "TCP_OLD_DATA": "it came twice",
+    "TCP_OLD_ACK": "a newer ACK has come before",
+    "TCP_TOO_OLD_ACK": "a newer ACK has come before",
+    "TCP_INVALID_SYN": "a SYN in an open connection: it is answered with an ACK (RFC 5961)",
+    "TCP_OFOMERGE": "another segment in the out-of-order queue holds its bytes",
+    "TCP_RESET": "the RST has done its work",
+    "QUEUE_PURGE": "the queue it was in has ended",
+    "SOCKET_CLOSE": "its socket has ended",
+    "SKB_CONSUMED": "it was used up",
+}
+"""Reasons to throw a segment away that are nothing to worry about, and why."""
+
+
+def _timer(event: Event) -> str:
+    name = _TIMER.get(event["timer"], f"timer {event['timer']}")
+    more = {
+        1: f": {duration(event['rto'] * 1000)} were up, backoff {event['backoff']}",
+        2: f": {event['probes']} probes without an answer, backoff {event['backoff']}",
+        3: f": {event['probes']} probes without an answer",
+    }
+    return f"{name} of {ends(event)} fires{more.get(event['timer'], '')}"
+
+
+def _reset(event: Event) -> str:
+    state = f" in {label(event['state'])}" if event["state"] else ""
+    return f"{ends(event)} sends a RST{state}" + (f": {clean(event['why'])}" if event["why"] else "")
+
+
+def _dropped(event: Event) -> str:
+    why = event["why"]
+    ease = f" (harmless: {HARMLESS[why]})" if why in HARMLESS else ""
+    here, there = endpoint(event["saddr"], event["sport"]), endpoint(event["daddr"], event["dport"])
+    path = f"{here} → {there} on its way out" if event["outgoing"] else f"{there} → {here}"
+    told = clean(why) or "the kernel gives no reason"
+    return f"dropped [{flags(event['flags'])}] Seq={event['seq']} {path}: {told}{ease}"
+
+
 def _woken(event: Event) -> str:
     return f"{clean(event['comm'])} ({event.tid}) is woken by thread {event['other']}"
 
@@ -262,9 +307,7 @@ _WORDS: Final[dict[str, Callable[[Event], str]]] = {
     "socket:state": lambda e: f"{label(e['old'])} → {label(e['new'])} {ends(e)}",
     "socket:destroy": lambda e: f"socket {ends(e)} is freed",
     "socket:readable": lambda e: f"{ends(e)} is readable: {_buffers(e)}",
-    "socket:queues": lambda e: (
-        f"{ends(e)}: {_queue(e)}" if e["state"] == State.LISTEN else f"{ends(e)}: {_buffers(e)}"
-    ),
+    "socket:queues": lambda e: f"{ends(e)}: {_queue(e)}" if e["state"] == State.LISTEN else f"{ends(e)}: {_buffers(e)}",
     "request:born": _request("request sock enters the SYN queue:"),
     "request:timer": _request("SYN-ACK timer of request sock"),
     "request:gone": _request("request sock leaves the SYN queue:"),
@@ -274,6 +317,19 @@ _WORDS: Final[dict[str, Callable[[Event], str]]] = {
     "timewait:rearmed": _wait("timer begins anew"),
     "timewait:cancelled": _wait("object ends early"),
     "timewait:expired": _wait("object's time is over"),
+    "socket:retransmit": lambda e: (
+        f"{ends(e)} retransmits Seq={e['seq']} Len={(e['end_seq'] - e['seq']) & 0xFFFF_FFFF}, cwnd {e['snd_cwnd']}"
+    ),
+    "socket:timer": _timer,
+    "socket:congestion": lambda e: (
+        f"{ends(e)} congestion {CONGESTION.get(e['ca_state'], e['ca_state'])} → "
+        f"{CONGESTION.get(e['ca_next'], e['ca_next'])}, cwnd {e['snd_cwnd']}"
+    ),
+    "request:retransmit": lambda e: f"SYN-ACK of {ends(e)} is sent again",
+    "reset:sent": _reset,
+    "reset:received": lambda e: f"RST ends {ends(e)} in {label(e['state'])}: {_buffers(e)}",
+    "segment:dropped": _dropped,
+    "accept:overflow": lambda e: f"SYN of {endpoint(e['peer'], e['peer_port'])} dropped: {_queue(e)} is full",
     "packet:sent": lambda e: f"sent {segment(e)}",
     "packet:received": lambda e: f"received {segment(e)}",
     "packet:captured": segment,

@@ -59,11 +59,12 @@ FIELDS: Final[tuple[Row, ...]] = (
     *_rows("sk_", "sock", """
         protocol=sk_protocol rmem=sk_backlog.rmem_alloc.counter rcvbuf=sk_rcvbuf wmem=sk_wmem_queued sndbuf=sk_sndbuf
         ack_backlog=sk_ack_backlog max_ack_backlog=sk_max_ack_backlog err=sk_err shutdown=sk_shutdown wq=sk_wq
-        socket=sk_socket"""),
+        socket=sk_socket timer=sk_timer"""),
     *_rows("inet_", "inet_sock", "sport=inet_sport"),
     *_rows("icsk_", "inet_connection_sock", """
         rto=icsk_rto pending=icsk_pending backoff=icsk_backoff retransmits=icsk_retransmits ca_state=icsk_ca_state
-        qlen=icsk_accept_queue.qlen.counter young=icsk_accept_queue.young.counter"""),
+        qlen=icsk_accept_queue.qlen.counter young=icsk_accept_queue.young.counter probes_out=icsk_probes_out
+        write_timer=icsk_retransmit_timer|^sock.tcp_retransmit_timer delack_timer=icsk_delack_timer"""),
     *_rows("tp_", "tcp_sock", """
         rcv_nxt copied_seq snd_una snd_nxt write_seq snd_wnd rcv_wnd snd_cwnd ssthresh=snd_ssthresh srtt=srtt_us
         mss=mss_cache packets_out"""),
@@ -71,7 +72,8 @@ FIELDS: Final[tuple[Row, ...]] = (
     *_rows("tw_", "inet_timewait_sock", "timer=tw_timer substate=tw_substate"),
     *_rows("timer_", "timer_list", "function expires"),
     *_rows("net_", "net", "inum=ns.inum"),
-    *_rows("skb_", "sk_buff", "head data tail len data_len dev sk protocol network_header"),
+    *_rows("skb_", "sk_buff", "head data tail len data_len dev sk protocol network_header cb"),
+    *_rows("skb_cb_", "tcp_skb_cb", "seq end=end_seq"),
     *_rows("dev_", "net_device", "ifindex net=nd_net.net"),
     *_rows("task_", "task_struct", """
         pid tgid comm files state=__state|state nsproxy signal"""),

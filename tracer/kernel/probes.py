@@ -21,6 +21,9 @@ class Group(StrEnum):
     SYSCALLS = "syscalls"
     THREADS = "threads"
     PROCESSES = "processes"
+    LOSS = "loss"
+    RESETS = "resets"
+    DROPS = "drops"
 
 
 class Hook(NamedTuple):
@@ -77,7 +80,8 @@ PROBES: Final[tuple[Probe, ...]] = (
     Probe("on_net_dev_start_xmit", Group.PACKETS, _tracepoint("net_dev_start_xmit"),
           "packet:sent", ("skb_head", "skb_network_header", "skb_len", "skb_data_len"), cost=250),
     Probe("on_netif_receive_skb", Group.PACKETS, _tracepoint("netif_receive_skb"),
-          "packet:received; begins its context", ("skb_data", "skb_len", "skb_data_len", "skb_dev"), cost=270),
+          "packet:received, accept:overflow; begins its context",
+          ("skb_data", "skb_len", "skb_data_len", "skb_dev"), cost=270),
     Probe("on_tcp_probe", Group.QUEUES, _tracepoint("tcp_probe"),
           "socket:queues after a segment", ("tp_rcv_nxt",), cost=50),
     Probe("on_sys_enter", Group.SYSCALLS, _tracepoint("sys_enter"),
@@ -89,13 +93,30 @@ PROBES: Final[tuple[Probe, ...]] = (
           "thread:woken", ("task_tgid", "task_pid", "task_comm"), cost=560),
     Probe("on_sched_switch", Group.THREADS, _tracepoint("sched_switch"),
           "thread:blocked, thread:running", ("task_tgid", "task_pid", "task_comm"), cost=470),
+    Probe("on_socket_timer", Group.TIMERS, _tracepoint("timer_expire_entry"),
+          "socket:timer", ("timer_function", "icsk_write_timer", "icsk_delack_timer", "sk_timer", "icsk_pending"),
+          ("tcp_write_timer", "tcp_delack_timer", "tcp_keepalive_timer")),
+    Probe("on_tcp_retransmit_skb", Group.LOSS, _tracepoint("tcp_retransmit_skb"),
+          "socket:retransmit", ("skb_cb", "skb_cb_seq", "skb_cb_end")),
+    Probe("on_tcp_retransmit_synack", Group.LOSS, _tracepoint("tcp_retransmit_synack"),
+          "request:retransmit", ("req_num_timeout",)),
+    Probe("on_tcp_cong_state_set", Group.LOSS, _tracepoint("tcp_cong_state_set"),
+          "socket:congestion", ("icsk_ca_state",)),
+    Probe("on_tcp_send_reset", Group.RESETS, _tracepoint("tcp_send_reset"),
+          "reset:sent", ("skb_head", "skb_network_header")),
+    Probe("on_tcp_receive_reset", Group.RESETS, _tracepoint("tcp_receive_reset"),
+          "reset:received", ("skc_state",)),
+    Probe("on_kfree_skb", Group.DROPS, _tracepoint("kfree_skb"),
+          "segment:dropped", ("skb_head", "skb_network_header", "skb_sk")),
 )  # fmt: skip
 """Every probe, in the order of attaching: what decides who is followed comes first."""
 
 ALL_GROUPS: Final = frozenset(Group)
 
-SYMBOLS: Final[tuple[str, ...]] = ("reqsk_timer_handler", "tw_timer_handler", "ep_poll_callback")
+SYMBOLS: Final[tuple[str, ...]] = ("reqsk_timer_handler", "tw_timer_handler", "ep_poll_callback",
+                                    "tcp_write_timer", "tcp_delack_timer", "tcp_keepalive_timer")  # fmt: skip
 """Kernel functions whose addresses the text compares with."""
 
-TEXTS: Final[tuple[str, ...]] = ("common.c", "epoll.c", "socket.c", "timer.c", "packet.c", "thread.c", "syscall.c")
+TEXTS: Final[tuple[str, ...]] = ("common.c", "epoll.c", "socket.c", "timer.c", "packet.c", "thread.c", "syscall.c",
+                                  "trouble.c")  # fmt: skip
 """The pieces of the program text, in the order in which they are put together."""

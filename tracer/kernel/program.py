@@ -26,6 +26,13 @@ PLACEHOLDER: Final[dict[str, int]] = {name: 0x5EED_0FAD_D2E5_0001 + (i << 40) fo
 """What stands in the text for the address of a kernel function: addresses change with every boot, the text should not,
 so they are put into the instructions (`image.Loaded`)."""
 
+_ARGUMENTS: Final = (
+    ("tcp_send_reset", "SEND_RESET_HAS_REASON", 3),  # since 6.10
+    ("kfree_skb", "KFREE_SKB_HAS_REASON", 3),  # since 5.17
+    ("kfree_skb", "KFREE_SKB_HAS_SOCKET", 4),  # since 6.11
+)
+"""Tracepoints that have got arguments over the years: with at least so many the text may read the last of them."""
+
 
 def constants(types: KernelTypes, mode: Mode, pages: dict[Ring, int]) -> dict[str, int]:
     """Every number the text leaves open."""
@@ -39,6 +46,9 @@ def constants(types: KernelTypes, mode: Mode, pages: dict[Ring, int]) -> dict[st
         "PACKED_EPOLL": int(platform.machine() == "x86_64"),
         "SWITCH_HAS_STATE": int(switch is not None and len(switch.args) >= 4),  # since 5.18
     }
+    for name, flag, count in _ARGUMENTS:
+        hook = types.tracepoint(name)
+        values[flag] = int(hook is not None and len(hook.args) >= count)
     for ring in (Ring.SMALL, Ring.OBJECT, Ring.SOCKET):
         values[ring.name] = int(ring)
         values[f"{ring.name}_BODY"] = STRIDE[ring] - HEADER_BYTES

@@ -29,6 +29,7 @@ from tracer.kernel.fields import FIELDS, find
 from tracer.kernel.image import Image, Images, Loaded
 from tracer.kernel.probes import ALL_GROUPS, PROBES, SYMBOLS, Group, Hook, Probe
 from tracer.kernel.program import PLACEHOLDER, program_text
+from tracer.kernel.reasons import Reasons
 from tracer.kernel.ring import MappedRing, Tallies, Tally
 from tracer.kernel.seed import Seeder
 from tracer.kernel.settle import settle
@@ -111,6 +112,7 @@ class KernelSource:
         self._frames: dict[int, int] = {}
         self._clock = Clock()
         self._seeder = Seeder()
+        self._reasons: Reasons | None = None
         self._busy_since: dict[Ring, int] = {}
 
     # Starting
@@ -143,6 +145,7 @@ class KernelSource:
         image = image_of(types, mode, self.ring_bytes)
         self._module = Loaded(image, {PLACEHOLDER[name]: symbols.get(name, 0) for name in SYMBOLS})
         self.running_mode = mode
+        self._reasons = Reasons(types)
         self._fill_maps(followed)
         for ring, name in RINGS.items():
             self._rings[ring] = MappedRing(self._module.map_fd(name), self.ring_bytes[ring], STRIDE[ring])
@@ -285,6 +288,8 @@ class KernelSource:
             before = self._frames.get(kind, 0)
             rows["frame"] = np.arange(before + 1, before + 1 + len(rows))
             self._frames[kind] = before + len(rows)
+        elif self._reasons is not None:
+            self._reasons.fill(kind, rows)
         return rows
 
     # Counting and ending

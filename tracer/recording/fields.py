@@ -116,7 +116,7 @@ def from_fields(fields: dict[str, str]) -> tuple[str, int, dict[str, Any], dict[
 def _value(field: Field, text: str) -> Any:
     kind = TYPES[field.type]
     if kind.shown == "text":
-        return text.encode() if field.type == "comm" else text
+        return text.encode() if kind.numpy.startswith("S") else text
     if kind.shown == "ip":
         return int(text[:16], 16), int(text[16:], 16)
     if kind.shown == "bytes":

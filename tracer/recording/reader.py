@@ -56,7 +56,11 @@ class RecordingReader:
                 self._resolution.append(_resolution(body))
                 continue
             if kind == SECTION:
-                self._begin_section(body)
+                try:
+                    self._begin_section(body)
+                except BadFields as failure:
+                    self.notes.append(f"a section before byte {self.position}: {failure}; the rest was not read")
+                    break
                 continue
             try:
                 if kind == JOURNAL:

@@ -63,7 +63,7 @@ BPF_TABLE("lru_hash", struct port_key, u32, ports, 65536);  /* local ports of fo
 
 /* ---- what this CPU is doing: the packet in whose processing it is, the last readiness notice, a socket to look at */
 
-struct here { u64 packet; u64 ready; u64 dirty; u64 src[2]; u64 dst[2]; u32 sport; u32 dport; };
+struct here { u64 packet; u64 ready; u64 dirty; u64 src[2]; u64 dst[2]; u32 sport; u32 dport; u32 netns; u32 knocks; };
 BPF_PERCPU_ARRAY(cpu_here, struct here, 1);
 static __always_inline struct here *here(void) { int zero = 0; return cpu_here.lookup(&zero); }
 

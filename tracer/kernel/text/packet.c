@@ -2,9 +2,12 @@
  * its softirq ends, it does because of this packet: its time is kept as the context of every record until then. */
 
 static __always_inline void look_at_dirty(struct here *at);
+static __always_inline void knocked_in_vain(struct here *at);
 
 static __always_inline void leave_packet(struct here *at)
 {
+    if (at->knocks)
+        knocked_in_vain(at);
     if (at->dirty)
         look_at_dirty(at);
     at->packet = at->ready = 0;
@@ -71,6 +74,8 @@ static __always_inline int packet(u64 skb, u64 dev, u64 from, u32 room, u32 wire
         at->packet = e->head.time;
         at->sport = sport;
         at->dport = dport;
+        at->netns = netns;
+        at->knocks = (read_u8(from + l3 + 13) & 0x12) == 2; /* SYN without ACK: until something is made of it */
         if (l3 == 40) {
             v6(at->src, from + 8);
             v6(at->dst, from + 24);
@@ -122,7 +127,7 @@ int on_netif_receive_skb(volatile u64 *ctx)
 int on_softirq_exit(volatile u64 *ctx)
 {
     struct here *at = here();
-    if (at && (at->packet | at->dirty | at->ready))
+    if (at && (at->packet | at->dirty | at->ready | at->knocks))
         leave_packet(at);
     return 0;
 }

@@ -18,6 +18,24 @@ static __always_inline u64 cookie_now(u64 sk)
 #endif
 }
 
+/* Which listener a SYN was for: by namespace and port, as far as seen. Of several on one port (SO_REUSEPORT, several
+ * addresses) the one that was heard of last. */
+BPF_TABLE("lru_hash", struct port_key, u64, listeners, 4096);
+
+static __always_inline void note_listener(u64 sk)
+{
+    struct port_key key = { sock_netns(sk, 0), skc_num(sk, 0) };
+    listeners.update(&key, &sk);
+}
+
+static __always_inline void forget_listener(u64 sk)
+{
+    struct port_key key = { sock_netns(sk, 0), skc_num(sk, 0) };
+    u64 *known = listeners.lookup(&key);
+    if (known && *known == sk)
+        listeners.delete(&key);
+}
+
 /* tcp_set_state(), inet_sk_state_store(): told before sk_state is written. */
 int on_inet_sock_set_state(volatile u64 *ctx)
 {
@@ -61,6 +79,10 @@ int on_inet_sock_set_state(volatile u64 *ctx)
     }
     if (child)
         e->known = 4;                                       /* still a copy of the listener, but for the buffers */
+    if (new == TCP_LISTEN)
+        note_listener(key);
+    else if (old == TCP_LISTEN && new == TCP_CLOSE)
+        forget_listener(key);
     e->old = old;
     e->new = new;
     e->state = new;
@@ -115,6 +137,8 @@ int on_sk_data_ready(volatile u64 *ctx)
     u64 tp = tcp_of(sk);
     snapshot((void *)e, sk, tp, TYPED);
     socket_done(e);
+    if (state == TCP_LISTEN)
+        note_listener(key);
     tell_readers(key, cookie, state, sk_shutdown(sk, TYPED), sk_wq(sk, TYPED));
     return 0;
 }

@@ -42,8 +42,11 @@ static __always_inline u64 cookie_of_call(u64 sk, int current)
     struct followed *f = followed_sock(sk, 0);
     if (!f && current)
         f = follow(sk, skc_cookie(sk, 0));
-    if (f)
+    if (f) {
         learn_port(sock_netns(sk, 0), skc_num(sk, 0));
+        if (skc_state(sk, 0) == TCP_LISTEN)
+            note_listener(sk);
+    }
     return f ? f->cookie : 0;
 }
 

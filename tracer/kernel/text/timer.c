@@ -12,6 +12,10 @@ static __always_inline int request_event(u64 timer, u16 kind)
     if (!f)
         return 0;
     u8 timeouts = req_num_timeout(req, 0);
+    struct here *at = here();
+    if (at)
+        at->knocks = 0;
+    note_listener(listener);
     struct request_born *e = object_record();
     if (!e)
         return lost(OBJECT);
