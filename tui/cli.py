@@ -96,6 +96,7 @@ def _traced(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--all", "everything", is_flag=True, help="All TCP of this machine (so without any selection)."),
         click.option("--duration", type=float, metavar="S", help="End after S seconds."),
         click.option("--probes", metavar="GROUPS", help="Only these groups, with commas; `synfin doctor` lists them."),
+        click.option("--lints", is_flag=True, help="At the end, what looks like trouble: in words, with what to do."),
         click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- CMD ARGS...]"),
     )
     for option in reversed(options):
@@ -111,8 +112,8 @@ def _traced(command: Callable[..., None]) -> Callable[..., None]:
 @_ascii
 def trace(
     pids: tuple[int, ...], ports: tuple[int, ...], comms: tuple[str, ...], netns: str | None, everything: bool,
-    duration: float | None, probes: str | None, command: tuple[str, ...], form: str | None, recording: str | None,
-    plain_glyphs: bool,
+    duration: float | None, probes: str | None, lints: bool, command: tuple[str, ...], form: str | None,
+    recording: str | None, plain_glyphs: bool,
 ) -> None:  # fmt: skip
     """Trace any program: processes, ports, a network, the whole machine, or CMD and all that it starts.
 
@@ -122,7 +123,8 @@ def trace(
     from tui.cli_trace import trace as begin
 
     form = form or _form_for_output()
-    begin(Request(pids, ports, comms, netns, everything, command, form, recording, duration, probes, plain_glyphs))
+    who = (pids, ports, comms, netns, everything, command)
+    begin(Request(*who, form, recording, duration, probes, plain_glyphs, lints))
 
 
 @synfin.command()
@@ -130,13 +132,14 @@ def trace(
 @click.option("-w", "recording", metavar="FILE", required=True, help="The pcapng file (- for standard output).")
 def record(
     pids: tuple[int, ...], ports: tuple[int, ...], comms: tuple[str, ...], netns: str | None, everything: bool,
-    duration: float | None, probes: str | None, command: tuple[str, ...], recording: str,
+    duration: float | None, probes: str | None, lints: bool, command: tuple[str, ...], recording: str,
 ) -> None:  # fmt: skip
     """As trace, but without a screen: everything goes into FILE, for `synfin replay`."""
     from tui.cli_trace import Request
     from tui.cli_trace import trace as begin
 
-    begin(Request(pids, ports, comms, netns, everything, command, "none", recording, duration, probes))
+    who = (pids, ports, comms, netns, everything, command)
+    begin(Request(*who, "none", recording, duration, probes, lints=lints))
 
 
 @synfin.command()

@@ -9,6 +9,7 @@ it goes to standard error.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import platform
 import signal
@@ -27,6 +28,7 @@ import click
 
 from tracer import __version__
 from tracer.kernel.source import KernelError, KernelSource
+from tracer.lints import check, summary
 from tracer.recording.writer import Recorder, RecordingError
 from tracer.replay.findings import PacketFindings
 from tracer.session import EventSource, Session, Sink
@@ -36,6 +38,7 @@ from tui.cli_kernel import probe_groups
 from tui.cli_print import Printer, terminal_width
 from tui.cli_select import Selection, alive, existing, groups, select
 from tui.feed import Probe
+from tui.plain import plain
 
 SETTLE: Final = 0.3
 """Seconds to go on listening after the end of a command: the last segments and timers come in."""
@@ -60,6 +63,8 @@ class Request:
     """Seconds."""
     groups: str | None
     ascii: bool = False
+    lints: bool = False
+    """Say at the end what looks like trouble."""
 
 
 class Command:
@@ -221,6 +226,8 @@ def trace(request: Request) -> None:
             _on_screen(feed, request)
         else:
             _as_lines(feed, request, printer)
+    if request.lints:
+        _lints(feed, request)
     _farewell(feed, request)
 
 
@@ -319,18 +326,33 @@ def _as_lines(feed: TraceFeed, request: Request, printer: Printer | None) -> Non
         if feed.command is not None or feed.selection.pids:
             time.sleep(SETTLE)
     except KeyboardInterrupt:
-        _interrupted(feed)
+        _interrupted(feed, request)
 
 
-def _interrupted(feed: TraceFeed) -> None:
+def _interrupted(feed: TraceFeed, request: Request) -> None:
     """Ctrl-C reaches the command too, as it is in the same process group: give it time to end by itself."""
     until = time.monotonic() + GRACE
     with contextlib.suppress(KeyboardInterrupt):
         while feed.command is not None and feed.command.code is None and time.monotonic() < until:
             time.sleep(0.02)
     feed.close()
+    if request.lints:
+        _lints(feed, request)
     _tell(feed)
     raise Trouble("interrupted; all that was seen until then has been kept", INTERRUPTED) from None
+
+
+def _lints(feed: TraceFeed, request: Request) -> None:
+    """What looks like trouble, after the events; on standard error where standard output is the recording's."""
+    findings = check(feed.timeline)
+    to_stderr = request.recording == "-"
+    with contextlib.suppress(BrokenPipeError):
+        if request.form == "json":
+            for finding in findings:
+                click.echo(json.dumps(finding._asdict() | {"evidence": finding.evidence.name.lower()}), err=to_stderr)
+        else:
+            for line in summary(findings):
+                click.echo(plain(line), err=to_stderr)
 
 
 def _tell(feed: TraceFeed) -> None:

@@ -155,6 +155,26 @@ def test_a_duration_ends_the_trace_and_the_command(synfin: Synfin) -> None:
     assert "sleep was ended, as the trace is over" in ran.err
 
 
+CROWDED = """
+import socket, time
+listener = socket.socket(); listener.bind(("127.0.0.1", 0)); listener.listen(1); clients = []
+for _ in range(4):
+    c = socket.socket(); c.setblocking(False); c.connect_ex(listener.getsockname()); clients.append(c)
+time.sleep(1.2)
+server, _ = listener.accept(); clients[0].send(b"hello"); time.sleep(0.05); server.close(); time.sleep(0.05)
+"""
+
+
+def test_lints_tell_what_went_wrong(synfin: Synfin) -> None:
+    ran = synfin("record", "--lints", "-w", "it.pcapng", "--", sys.executable, "-c", CROWDED)
+    assert ran.code == 0
+    assert "error: accept-overflow (" in ran.out and "was full (2/1): the SYN of 127.0.0.1:" in ran.out
+    assert "warn: syn-retransmitted (2)" in ran.out and "warn: reset-unread (1)" in ran.out
+    assert "was closed with 5 B unread" in ran.out
+    quiet = synfin("trace", "--json", "--lints", "--", *COMMAND)
+    assert not [line for line in quiet.events if "lint" in line]
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_signals_end_everything_cleanly(synfin: Synfin, number: int, code: int) -> None:
     """The command is ended, the recording is closed; the fixture finds what is left behind."""
