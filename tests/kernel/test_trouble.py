@@ -256,3 +256,29 @@ def test_an_ack_that_finds_the_queue_full(source: KernelSource, run: Play) -> No
     if not late or late[0]["why"] != b"TCP_LISTEN_OVERFLOW":
         pytest.skip("kernel lacks a reason for an ACK that finds the accept queue full")
     assert late[0]["sport"] == 8080 and late[0]["dport"] not in {row["dport"] for row in seen.of("request:gone")}
+
+
+OVER_V6 = (
+    STAGE
+    + """
+listener = socket.create_server(("::", 8086), family=socket.AF_INET6, dualstack_ipv6=True)
+for host, family in (("::1", socket.AF_INET6), ("127.0.0.1", socket.AF_INET)):
+    refused = socket.socket(family)
+    assert refused.connect_ex((host, 9)) == errno.ECONNREFUSED
+    client = socket.create_connection((host, 8086)); server, _ = listener.accept()
+    drop("input", "tcp dport 8086"); client.send(b"x" * 50); time.sleep(0.3); through()
+    assert len(server.recv(99)) == 50
+"""
+)
+
+
+def test_over_ipv6_and_v4_mapped_too(source: KernelSource, run: Play) -> None:
+    """A dual-stack listener: its IPv4 client is v4-mapped on the server's side, and plain in the segments."""
+    seen = run(source, OVER_V6)
+    v6, v4 = [0, 1], [0, 0xFFFF_7F00_0001]
+    refused = [row for row in seen.of("reset:sent") if row["sport"] == 9]
+    assert [(row["saddr"], row["daddr"], row["family"]) for row in refused] == [(v6, v6, 6), (v4, v4, 4)]
+    dropped = [row for row in seen.of("segment:dropped") if row["why"] == b"NETFILTER_DROP"]
+    assert [addr for i, addr in enumerate(row["saddr"] for row in dropped) if i == 0 or addr != v6][:2] == [v6, v4]
+    again = {tuple(row["daddr"]): row["end_seq"] - row["seq"] for row in seen.of("socket:retransmit")}
+    assert again.keys() == {tuple(v6), tuple(v4)} and {length & 0xFFFF_FFFF for length in again.values()} == {50}
