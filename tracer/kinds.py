@@ -420,6 +420,13 @@ KINDS: Final[tuple[Kind, ...]] = (
         Field("peer", "addr", "", "who knocked"),
         Field("peer_port", "u16", "", "and from which port"),
     )),
+    Kind("counters:listen", Lane.QUEUE, Ring.NONE, "a namespace's counters of SYNs and ACKs turned away have moved", (
+        Field("netns", "u32", "", "inode of the network namespace"),
+        Field("overflows", "u32", "", "ListenOverflows (accept queue full) since the last notice"),
+        Field("drops", "u32", "", "ListenDrops (for any reason, overflows included) since the last notice"),
+        Field("all_overflows", "u64", "", "ListenOverflows since the namespace began"),
+        Field("all_drops", "u64", "", "ListenDrops since the namespace began"),
+    )),
 )  # fmt: skip
 """The table of kinds. A kind's number is its position + 1."""
 

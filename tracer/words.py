@@ -330,6 +330,10 @@ _WORDS: Final[dict[str, Callable[[Event], str]]] = {
     "reset:received": lambda e: f"RST ends {ends(e)} in {label(e['state'])}: {_buffers(e)}",
     "segment:dropped": _dropped,
     "accept:overflow": lambda e: f"SYN of {endpoint(e['peer'], e['peer_port'])} dropped: {_queue(e)} is full",
+    "counters:listen": lambda e: (
+        f"turned away by full accept queues: {e['overflows']} ({e['all_overflows']} in all), "
+        f"by listeners for any reason: {e['drops']} ({e['all_drops']})"
+    ),
     "packet:sent": lambda e: f"sent {segment(e)}",
     "packet:received": lambda e: f"received {segment(e)}",
     "packet:captured": segment,

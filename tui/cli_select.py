@@ -197,6 +197,12 @@ def networks() -> Iterator[tuple[int, str]]:
                 yield inode, path
 
 
+def netstat_files(selection: Selection) -> dict[int, Path]:
+    """Where the counters of the selection's networks are read: of those in which a process lives."""
+    paths = {inode: Path(path) for inode, path in selection.networks.items() if path.startswith("/proc/")}
+    return {inode: path.parent.parent / "net" / "netstat" for inode, path in paths.items()}
+
+
 def netlink_in(path: str) -> socket.socket:
     """A NETLINK_SOCK_DIAG socket of the network namespace behind `path`. Raises OSError.
 

@@ -32,11 +32,13 @@ from tracer.lints import check, summary
 from tracer.recording.writer import Recorder, RecordingError
 from tracer.replay.findings import PacketFindings
 from tracer.session import EventSource, Session, Sink
+from tracer.tables.counters import ListenCounters
 from tracer.timeline import Timeline
 from tui.cli_errors import CANNOT, FAILED, INTERRUPTED, OUTPUT, USAGE, Trouble
 from tui.cli_kernel import probe_groups
 from tui.cli_print import Printer, terminal_width
-from tui.cli_select import Selection, alive, existing, groups, select
+from tui.cli_select import Selection, alive, existing, groups, netstat_files, select
+from tui.cli_signals import show
 from tui.feed import Probe
 from tui.plain import plain
 
@@ -129,6 +131,23 @@ class Command:
         return f"{self.name} {how}" + (f"; its output is in {self.output}" if self.output else "")
 
 
+@contextlib.contextmanager
+def _held_signals() -> Iterator[None]:
+    """Signals that end this process wait until the block is through. (Blocking them would be inherited by a child.)"""
+    came: list[int] = []
+    before = {}
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if callable(signal.getsignal(number)):
+            before[number] = signal.signal(number, lambda number, frame: came.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])
+
+
 class TraceFeed:
     """A trace under way, as the screen reads it (tui.feed.Feed)."""
 
@@ -173,7 +192,8 @@ class TraceFeed:
 
     def launch(self, words: Sequence[str], form: str, to_stderr: bool) -> None:
         """Start the command. Raises Trouble."""
-        self.command = Command(words, form, to_stderr)
+        with _held_signals():  # or one that comes in between would leave a command that nobody knows
+            self.command = Command(words, form, to_stderr)
         self.kernel.unfollow_process(os.getpid())  # of our children only this one was meant
 
     def over(self, duration: float | None) -> bool:
@@ -271,6 +291,9 @@ def _watch(request: Request, selection: Selection, sinks: list[Sink]) -> TraceFe
                 why = f"sock_diag: {refused.strerror}"
         if selection.networks:
             probes.append(Probe("table", not why, why))
+        files = netstat_files(selection)
+        if files:
+            sources.append(ListenCounters(files))
         recorder = _recorder(request, selection, probes)
     except BaseException:
         for source in sources:
@@ -312,7 +335,7 @@ def _on_screen(feed: TraceFeed, request: Request) -> None:
             time.sleep(0.1)
 
     threading.Thread(target=end_in_time, name="synfin-end", daemon=True).start()
-    SynfinApp(feed, title=feed.selection.words, ascii_only=request.ascii).run()
+    show(SynfinApp(feed, title=feed.selection.words, ascii_only=request.ascii))
 
 
 def _as_lines(feed: TraceFeed, request: Request, printer: Printer | None) -> None:

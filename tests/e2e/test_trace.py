@@ -175,6 +175,16 @@ def test_lints_tell_what_went_wrong(synfin: Synfin) -> None:
     assert not [line for line in quiet.events if "lint" in line]
 
 
+def test_the_kernels_own_count_of_overflows_agrees(synfin: Synfin) -> None:
+    """The counters are the namespace's: others on this machine may add to them, nobody takes away."""
+    events = synfin("trace", "--all", "--json", "--", sys.executable, "-c", CROWDED).events
+    seen = [event for event in events if event["event"] == "accept:overflow"]
+    counted = [event for event in events if event["event"] == "counters:listen"]
+    assert {event["evidence"] for event in counted} == {"sampled"}
+    assert sum(event["overflows"] for event in counted) >= len(seen) >= 2
+    assert counted[-1]["all_overflows"] >= counted[-1]["overflows"] > 0
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_signals_end_everything_cleanly(synfin: Synfin, number: int, code: int) -> None:
     """The command is ended, the recording is closed; the fixture finds what is left behind."""
