@@ -13,20 +13,18 @@ from dataclasses import dataclass
 from typing import Literal, NoReturn
 
 from scenarios.script import Scenario
-from tracer.kinds import Evidence, Side
-from tracer.segments import ACK, FIN, PSH, RST, SYN
+from scenarios.sights_actor import ActorSeen, CallSeen
+from scenarios.sights_basis import Basis, CannotTell, NotYet, in_order, seconds, within
+from scenarios.sights_connection import ConnectionSeen, TimeWait
+from scenarios.sights_listener import ListenerSeen
+from scenarios.sights_options import SynOptions
 from tracer.states import State
 from tracer.timeline import Event, Timeline
 
-STATES_FROM = (Evidence.OBSERVED, Evidence.SAMPLED, Evidence.INFERRED)
-"""Best evidence of a state first; one kind of evidence tells the whole path, they are not mixed."""
-FLAGS = {"FIN": FIN, "SYN": SYN, "RST": RST, "PSH": PSH, "ACK": ACK}
-PACKETS_FROM = ("packet:sent", "packet:captured")
-"""Each packet once: probes see it sent and received."""
-
-
-class CannotTell(Exception):
-    """The evidence at hand does not decide; str() says what would."""
+__all__ = [
+    "ActorSeen", "CallSeen", "CannotTell", "ConnectionSeen", "ListenerSeen", "NotYet", "Outcome", "Seen", "SynOptions",
+    "TimeWait", "evaluate", "failed",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -38,112 +36,105 @@ class Outcome:
     verdict: Literal["seen", "not seen", "cannot tell"]
     reason: str
     """Why, empty when it was seen."""
+    later: bool = False
+    """It cannot be told because it was still to come when the watching ended."""
 
 
-class Seen:
+class Seen(ConnectionSeen):
     """The timeline of one play, as its checks ask it.
 
-    Sides are `client` (it sent the first SYN) and `server`, states and flags go by their names: scripts are read by
-    actors too, which should not have to load the tracer for that.
+    What is asked of it without naming a connection is asked of the play's first one, since most plays have no other;
+    `connection(n)`, `listener(n)` and `actor(name)` ask the rest. Sides are `client` (it sent the first SYN) and
+    `server`, states and flags go by their names: scripts are read by actors too, which should not have to load the
+    tracer for that.
     """
 
     def __init__(self, timeline: Timeline, connection: int = 1) -> None:
         """`connection` is the number of the connection that the play is about."""
+        super().__init__(Basis(timeline), connection)
         self.timeline = timeline
-        self._connection = connection
-        self._mine = [timeline[int(order)] for order in timeline.indices("conn", connection)]
 
-    def actor(self, name: str) -> int:
-        """Process number of an actor. Raises CannotTell."""
-        for event in self.timeline.events():
-            if event.name == "actor:step" and event["actor"] == name:
-                return int(event.pid)
-        raise CannotTell(f"no step of the {name} is on the timeline")
+    def connections(self) -> list[ConnectionSeen]:
+        """All connections of the play, in the order in which they began."""
+        numbers = sorted(number for number in self.basis.by_connection if number)
+        return [ConnectionSeen(self.basis, number) for number in numbers]
+
+    def connection(self, number: int) -> ConnectionSeen:
+        """The connection that began as the `number`-th, from 1. Raises CannotTell when there were not so many."""
+        every = self.connections()
+        if len(every) < number:
+            raise CannotTell(f"{len(every)} connections were seen, not {number}")
+        return every[number - 1]
+
+    def listeners(self) -> list[ListenerSeen]:
+        """All sockets that came to LISTEN, in order. Raises CannotTell when none was seen."""
+        opened: dict[int, Event] = {}
+        for event in self.basis.events:
+            if event.name == "socket:state" and event["new"] == State.LISTEN:
+                opened.setdefault(event.sock, event)
+        if not opened and not self.basis.probed:
+            raise CannotTell("no listener was seen")
+        return [ListenerSeen(self.basis, event) for event in opened.values()]
+
+    def listener(self, number: int = 1) -> ListenerSeen:
+        """The `number`-th of them, from 1. Raises CannotTell when there were not so many."""
+        every = self.listeners()
+        if len(every) < number:
+            raise CannotTell(f"{len(every)} listeners were seen, not {number}")
+        return every[number - 1]
+
+    def actor(self, name: str) -> ActorSeen:
+        """An actor by its name. Raises CannotTell when it never acted."""
+        return ActorSeen(self.basis, name)
+
+    def step(self, number: int) -> Event:
+        """The event by which a step of the script began, from 1. Raises CannotTell when it was not played."""
+        for event in self.basis.events:
+            if event.name == "actor:step" and event["step"] == number:
+                return event
+        raise CannotTell(f"step {number} was not played")
+
+    def all_of(self, *names: str) -> list[Event]:
+        """Events of these kinds, of any connection or none. Raises CannotTell where only probes would show them."""
+        return self.basis.pick(self.basis.events, names)
+
+    def calls(self, actor: str, *names: str) -> list[CallSeen]:
+        """An actor's calls of these names: entry, and return if it came back. Raises CannotTell when none is known."""
+        return self.actor(actor).calls(*names)
+
+    def results(self, actor: str, *names: str) -> list[int | str]:
+        """What an actor's calls gave, in order: numbers, or the names of errors (`EAGAIN`)."""
+        return self.actor(actor).results(*names)
+
+    def asleep_during(self, actor: str, call: str, begin: Event, end: Event) -> str | None:
+        """None when the actor was inside one call from one event to another."""
+        return self.actor(actor).asleep_during(call, begin, end)
+
+    @staticmethod
+    def in_order(*moments: tuple[str, Event | None]) -> str | None:
+        """None when all of these (words, event) happened, in this order; else what is missing or came too early."""
+        return in_order(*moments)
+
+    @staticmethod
+    def seconds(one: Event, other: Event) -> float:
+        """Seconds from one event to another; negative when the other came first."""
+        return seconds(one, other)
+
+    @staticmethod
+    def within(one: Event, other: Event, least: float, most: float) -> str | None:
+        """None when so many seconds lie between two events, else how many it was. Give wide ranges: machines are
+        busy."""
+        return within(one, other, least, most)
+
+    @staticmethod
+    def same(found: object, wanted: object, what: str) -> str | None:
+        """None when what was found is what was wanted; else both, in words."""
+        return None if found == wanted else f"{what}: {found}, not {wanted}"
 
     @staticmethod
     def cannot_tell(reason: str) -> NoReturn:
         """End a check undecided."""
         raise CannotTell(reason)
-
-    def path(self, side: str) -> list[tuple[State, Event]]:
-        """The states one side went through, by the best evidence there is. Raises CannotTell when there is none."""
-        for evidence in STATES_FROM:
-            found = [
-                (State(event["new"] if "new" in event else event["substate"]), event)
-                for event in self._mine
-                if event.side == Side[side.upper()]
-                and event.evidence == evidence
-                and event.name in ("socket:state", "timewait:born")
-            ]
-            if found:
-                return found
-        raise CannotTell(f"no states of the {side} were seen")
-
-    def went_through(self, side: str, *states: str) -> str | None:
-        """None when the side was in all these states in this order (among others); else where it left the path."""
-        path = self.path(side)
-        seen = iter(path)
-        for state in states:
-            if not any(reached.name == state for reached, _ in seen):
-                missing = f"{state} is missing on the {side}'s way: {', '.join(reached.name for reached, _ in path)}"
-                if path[0][1].evidence == Evidence.SAMPLED and any(name.name == states[-1] for name, _ in path):
-                    raise CannotTell(f"{missing}; it may have passed between two readings of the table")
-                return missing
-        return None
-
-    def reached(self, side: str, state: str) -> Event | None:
-        """The event by which a side first came into a state."""
-        return next((event for reached, event in self.path(side) if reached.name == state), None)
-
-    def packets(self, side: str = "") -> list[Event]:
-        """The segments of the connection in order, each once; only those a side sent if given. Raises CannotTell."""
-        for name in PACKETS_FROM:
-            found = [event for event in self._mine if event.name == name]
-            if found:
-                return [event for event in found if side in ("", event.side.name.lower())]
-        raise CannotTell("no packets were seen")
-
-    def first(self, side: str, flags: str, without: str = "") -> Event | None:
-        """The first segment of a side with all these flags and none of those (`"SYN ACK"`)."""
-        has, lacks = _bits(flags), _bits(without)
-        return next((e for e in self.packets(side) if e["flags"] & has == has and not e["flags"] & lacks), None)
-
-    def handshake(self) -> tuple[Event, Event, Event]:
-        """SYN, SYN-ACK and the ACK that completes it. Raises CannotTell when not all were seen."""
-        syn, reply = self.first("client", "SYN", without="ACK"), self.first("server", "SYN ACK")
-        last = self.first("client", "ACK", without="SYN FIN")
-        if syn is None or reply is None or last is None:
-            raise CannotTell("the handshake's packets were not all seen")
-        return syn, reply, last
-
-    def calls(self, actor: str, *names: str) -> list[tuple[Event, Event | None]]:
-        """An actor's calls of these names: entry, and return if it came back. Raises CannotTell when none is known."""
-        pid = self.actor(actor)
-        under_way: Event | None = None
-        found: list[tuple[Event, Event | None]] = []
-        known = False
-        for event in self.timeline.events():
-            if event.pid != pid or event.name not in ("syscall:enter", "syscall:exit"):
-                continue
-            known = True
-            if event.call not in names:
-                continue
-            if event.name == "syscall:enter":
-                under_way = event
-                found.append((event, None))
-            elif under_way is not None:
-                found[-1] = (under_way, event)
-                under_way = None
-        if not known:
-            raise CannotTell(f"no system calls of the {actor} were seen")
-        return found
-
-    def asleep_during(self, actor: str, call: str, begin: Event, end: Event) -> str | None:
-        """None when the actor was inside one call from one event to another."""
-        for enter, leave in self.calls(actor, call):
-            if enter.time < begin.time and (leave is None or leave.time > end.time):
-                return None
-        return f"the {actor} was not in {call} all the time"
 
 
 def evaluate(scenario: Scenario, timeline: Timeline) -> list[Outcome]:
@@ -154,7 +145,13 @@ def evaluate(scenario: Scenario, timeline: Timeline) -> list[Outcome]:
         try:
             reason = sight.check(seen)
         except CannotTell as failure:
-            outcomes.append(Outcome(sight.text, "cannot tell", str(failure)))
+            outcomes.append(Outcome(sight.text, "cannot tell", str(failure), isinstance(failure, NotYet)))
+            continue
+        except Exception as failure:  # a user's check may raise anything; it must not take the others along
+            reason = f"the check itself failed: {type(failure).__name__}: {failure}"
+        if reason and seen.basis.lost:
+            reason = f"{reason}; but {seen.basis.lost} events were lost, and it may be among them"
+            outcomes.append(Outcome(sight.text, "cannot tell", reason))
         else:
             outcomes.append(Outcome(sight.text, "not seen" if reason else "seen", reason or ""))
     return outcomes
@@ -163,7 +160,3 @@ def evaluate(scenario: Scenario, timeline: Timeline) -> list[Outcome]:
 def failed(outcomes: Iterable[Outcome]) -> list[Outcome]:
     """Those that were not seen, although the evidence would show them."""
     return [outcome for outcome in outcomes if outcome.verdict == "not seen"]
-
-
-def _bits(names: str) -> int:
-    return sum(FLAGS[name] for name in names.split())

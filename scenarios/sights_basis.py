@@ -1,0 +1,83 @@
+"""What every sight stands on: the events of one play, and what evidence there is at all.
+
+That something is not on the timeline means that it did not happen only where somebody would have seen it. Kernel probes
+see each timer, each reset and each call; packets show what was on the wire; a table read now and then shows states and
+queues that lasted. So whoever asks for events that none of the sources at hand brings gets `CannotTell` and not an
+empty list, and what was still under way when the watching ended is `NotYet`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from tracer.kinds import Source
+from tracer.segments import ACK, FIN, PSH, RST, SYN, URG
+from tracer.timeline import Event, Timeline
+
+FLAGS: Final = {"FIN": FIN, "SYN": SYN, "RST": RST, "PSH": PSH, "ACK": ACK, "URG": URG}
+SECOND: Final = 1_000_000_000
+"""ns."""
+
+
+class CannotTell(Exception):
+    """The evidence at hand does not decide; str() says what would."""
+
+
+class NotYet(CannotTell):
+    """It may still come: it was under way when the watching ended."""
+
+
+def bits(names: str) -> int:
+    """Control bits by their names: `"SYN ACK"`. KeyError for a name that is none."""
+    return sum(FLAGS[name] for name in names.split())
+
+
+def in_order(*moments: tuple[str, Event | None]) -> str | None:
+    """None when all of these happened, in this order; else what is missing or came too early, in words."""
+    before: tuple[str, Event] | None = None
+    for words, event in moments:
+        if event is None:
+            return f"not seen: {words}"
+        if before is not None and event.order <= before[1].order:
+            return f"{words} came before {before[0]}"
+        before = (words, event)
+    return None
+
+
+def seconds(one: Event, other: Event) -> float:
+    """Seconds from one event to another; negative when the other came first."""
+    return (other.time - one.time) / SECOND
+
+
+def within(one: Event, other: Event, least: float, most: float) -> str | None:
+    """None when so many seconds lie between two events; else how many it was."""
+    passed = seconds(one, other)
+    if least <= passed <= most:
+        return None
+    return f"{passed:.3f} s lie between {one.name} and {other.name}, not {least:g} to {most:g}"
+
+
+class Basis:
+    """One play's timeline and what its sources can show."""
+
+    def __init__(self, timeline: Timeline) -> None:
+        self.timeline = timeline
+        self.events: list[Event] = list(timeline.events())
+        """All of them, in order."""
+        self.by_connection: dict[int, list[Event]] = {}
+        for event in self.events:
+            self.by_connection.setdefault(event.conn, []).append(event)
+        self.probed = any(event.source == Source.KERNEL for event in self.events)
+        """Kernel probes were on."""
+        self.lost = sum(event["lost"] for event in self.events if event.name == "trace:lost")
+        """Events that never reached the timeline."""
+        self.ends = self.events[-1].time if self.events else 0
+        """ns, of the last event."""
+
+    def pick(self, events: Iterable[Event], names: tuple[str, ...]) -> list[Event]:
+        """Those of these kinds. Raises CannotTell where there are none and only probes would have shown them."""
+        found = [event for event in events if event.name in names]
+        if not found and not self.probed:
+            raise CannotTell(f"no {' or '.join(names)} was seen, and only kernel probes would show it")
+        return found
