@@ -1,33 +1,68 @@
 """Where scenarios are found: the ones that came with the program, by name, and a user's own, by file.
 
-A scenario is any module-level `Scenario` object. The built-in ones are listed here by module, since finding them must
-not cost the import of all; a test keeps the list complete.
+A scenario is a module-level `Scenario` object. A built-in one lies in a folder of this package, one to a module, and is
+called as its file is, with dashes: `scenarios/lifecycle/half_close.py` holds `half-close`. So finding one by name is
+finding a file, and a new scenario is a new file and nothing else; where it stands in the course of teaching it says
+itself, by its topic and its place there.
 """
 
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib
 import importlib.util
+import re
 import sys
 from pathlib import Path
 from typing import Final
 
 from scenarios.script import Scenario
 
-BUILT_IN: Final = {
-    "half-close": "scenarios.lifecycle.half_close",
+TOPICS: Final = {
+    "lifecycle": "the plain course of a life, and its plain endings",
+    "opening": "how connections begin, or do not",
+    "talking": "what happens between the first byte and the last",
+    "ending": "how connections end, or do not",
+    "resources": "what a connection costs, and what runs out",
+    "limits": "options and limits: what can be set, and what it changes",
+    "servers": "programs that serve many",
 }
-"""Name of each scenario, and the module it is in."""
+"""The chapters in teaching order; a topic that is not here comes after them."""
+_MADE: Final = re.compile(rb"^scenario(: \w+)? = Scenario\(", re.MULTILINE)
+_FOLDER: Final = Path(__file__).resolve().parent
 
 
 class NotFound(LookupError):
     """No such scenario; str() says so in words, with the nearest names."""
 
 
+@functools.cache
+def modules() -> dict[str, str]:
+    """Name of each built-in scenario, and the module it is in. Nothing is imported for it."""
+    return {
+        path.stem.replace("_", "-"): f"scenarios.{path.parent.name}.{path.stem}"
+        for path in sorted(_FOLDER.glob("*/*.py"))
+        if _MADE.search(path.read_bytes())
+    }
+
+
+@functools.cache
+def every() -> tuple[Scenario, ...]:
+    """All built-in scenarios, in their teaching order: by topic, by place there, by name."""
+    chapters = list(TOPICS)
+
+    def course(scenario: Scenario) -> tuple[int, str, int, str]:
+        known = scenario.topic in TOPICS
+        chapter = chapters.index(scenario.topic) if known else len(chapters)
+        return chapter, scenario.topic, scenario.place, scenario.name
+
+    return tuple(sorted((find(name) for name in modules()), key=course))
+
+
 def names() -> list[str]:
-    """All built-in scenarios, in their teaching order."""
-    return list(BUILT_IN)
+    """Their names, in teaching order."""
+    return [scenario.name for scenario in every()]
 
 
 def origin(name: str) -> str:
@@ -41,11 +76,12 @@ def origin(name: str) -> str:
         if not file.is_file():
             raise NotFound(f"no such file: {path}")
         return f"file:{file}#{inside}"
-    if name not in BUILT_IN:
-        near = difflib.get_close_matches(name, BUILT_IN, n=3, cutoff=0.4)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(BUILT_IN)}"
+    known = modules()
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+        hint = f"did you mean {' or '.join(near)}?" if near else "`synfin list` names all there are"
         raise NotFound(f"no scenario named {name!r}: {hint}")
-    return f"module:{BUILT_IN[name]}#{name}"
+    return f"module:{known[name]}#{name}"
 
 
 def load(where: str) -> Scenario:

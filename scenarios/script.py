@@ -72,11 +72,13 @@ class Scenario:
     """What one types: `synfin run NAME`; lower case with dashes."""
     title: str
     topic: str
-    """The chapter it belongs to: lifecycle, servers, tuning, ..."""
+    """The chapter it belongs to: one of scenarios.registry.TOPICS."""
     story: str
     """What happens and why it matters, in a few sentences."""
     actors: tuple[str, ...]
     """Names of the actors, which are also the names of their processes (at most 15 bytes, as the kernel keeps them)."""
+    place: int = 50
+    """Where in its chapter it is taught: from the smallest on, equal ones by name."""
     watch: tuple[str, ...] = ()
     """What to look at during the whole play."""
     network: Network = "loopback"

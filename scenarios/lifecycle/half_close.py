@@ -40,6 +40,7 @@ scenario = Scenario(
     name="half-close",
     title="Half-close and TIME_WAIT",
     topic="lifecycle",
+    place=60,
     story=__doc__.split("\n\n", 1)[1].strip(),
     actors=("server", "client"),
     watch=(

@@ -34,7 +34,7 @@ def test_an_unknown_scenario_names_the_nearest(synfin: Synfin) -> None:
 
 
 def test_a_scenario_like_no_other_names_them_all(synfin: Synfin) -> None:
-    sentence(synfin("run", "zzz"), USAGE, "no scenario named 'zzz': there are: ", "half-close")
+    sentence(synfin("run", "zzz"), USAGE, "no scenario named 'zzz': `synfin list` names all there are")
 
 
 def test_a_scenario_file_that_is_not_there(synfin: Synfin) -> None:

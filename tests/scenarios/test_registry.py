@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import pkgutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -15,31 +17,55 @@ from scenarios.play import Play
 from scenarios.script import Scenario
 from scenarios.stage import Stage
 
+ROOT = Path(__file__).resolve().parent.parent.parent
 
-def test_every_built_in_is_found_under_its_name() -> None:
+
+def test_every_built_in_is_found_under_its_name_and_says_what_it_is_about() -> None:
+    assert len(registry.names()) == len(set(registry.names())) > 0
     for name in registry.names():
         scenario = registry.find(name)
         assert scenario.name == name
-        assert scenario.steps
-        assert scenario.title
-        assert scenario.story
+        assert scenario.steps, name
+        assert scenario.title and len(scenario.title) <= 60, name
+        assert len(scenario.story) > 200, f"{name}: the story is the module's paragraph of theory"
+        assert scenario.topic in registry.TOPICS, name
+        assert scenario.sights, f"{name} must see something"
+        assert scenario.questions, name
+        texts = [sight.text for sight in scenario.sights]
+        assert len(texts) == len(set(texts)), name
 
 
 def test_no_scenario_is_forgotten() -> None:
-    held: set[str] = set()
+    """What can be imported and holds a Scenario is found by the look of its file."""
+    held: dict[str, str] = {}
     for package in pkgutil.iter_modules(scenarios.__path__, "scenarios."):
         if package.ispkg:
             inner = importlib.import_module(package.name)
             for module in pkgutil.iter_modules(inner.__path__, package.name + "."):
                 values = vars(importlib.import_module(module.name)).values()
-                held |= {value.name for value in values if isinstance(value, Scenario)}
-    assert held == set(registry.names())
+                held |= {value.name: module.name for value in values if isinstance(value, Scenario)}
+    assert held == registry.modules()
+
+
+def test_they_come_in_teaching_order() -> None:
+    chapters = [list(registry.TOPICS).index(scenario.topic) for scenario in registry.every()]
+    assert chapters == sorted(chapters)
+    places = [(scenario.topic, scenario.place) for scenario in registry.every()]
+    assert all(one <= other for one, other in itertools.pairwise(places) if one[0] == other[0])
+
+
+def test_finding_one_imports_no_other() -> None:
+    look = "import sys; from scenarios import registry; registry.find('half-close'); print(*sys.modules, sep='\\n')"
+    command = [sys.executable, "-c", look]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, cwd=ROOT)
+    loaded = {name for name in done.stdout.splitlines() if name in registry.modules().values()}
+    assert loaded == {"scenarios.lifecycle.half_close"}
 
 
 def test_a_typo_gets_the_nearest_name() -> None:
     with pytest.raises(registry.NotFound, match="no scenario named 'halfclose': did you mean half-close"):
         registry.find("halfclose")
-    with pytest.raises(registry.NotFound, match=r"there are: .*half-close"):
+    with pytest.raises(registry.NotFound, match=r"`synfin list` names all"):
         registry.find("zzzz")
 
 
