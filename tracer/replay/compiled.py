@@ -1,29 +1,13 @@
 """The same rules, compiled: records in arrays instead of objects in lists.
 
-numba compiles the functions of ``flight``, ``rules``, ``lifetimes`` and ``hashing`` as they stand: each is copied with
-globals in which the functions it calls are already compiled ones. Only the outermost loop is kept on disk, which holds
-all the others. The first compilation on a machine takes some seconds. Nobody waits for it: a child process compiles
-into the cache while the plain loop goes on, and the compiled loop takes the tables over when the child is done. Where
-no cache directory can be written, a temporary one serves for this run.
-
-numba is imported here and nowhere else in this package, and only when a capture is large enough to be worth it.
+numba compiles the functions of ``flight``, ``rules``, ``lifetimes`` and ``hashing`` as they stand (``jit`` says how),
+and only when a capture is large enough to be worth it: the compiled loop then takes the plain one's tables over.
 """
 
 from __future__ import annotations
 
-import atexit
-import functools
-import importlib
-import os
-import shutil
-import subprocess
-import sys
-import tempfile
 import types
-import zlib
-from collections.abc import Callable
 from dataclasses import fields
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -31,17 +15,13 @@ from numpy.typing import NDArray
 
 from tracer.replay import flight, hashing, history, lifetimes, rules
 from tracer.replay.analysis import ANALYSIS
+from tracer.replay.jit import Compiled
 from tracer.replay.lifetimes import Tables
 from tracer.replay.rows import Book, Direction, Flow, Unacked, layout
 from tracer.segments import SEGMENT
 
 BATCH: Final = 4096
 """Segments analysed in one go: as many free rows are made ready before."""
-
-_OPTIONS: Final = {"nogil": True, "_nrt": False}
-"""Other threads run meanwhile; nothing is allocated, so references to arrays need no counting (a third of the time)."""
-
-_TEMPORARY: Final = "synfin-numba-"
 
 _FUNCTIONS: Final[tuple[tuple[types.ModuleType, tuple[str, ...]], ...]] = (
     (flight, ("remember", "acknowledge", "bytes_in_flight", "timer_started", "forget")),
@@ -54,73 +34,14 @@ _FUNCTIONS: Final[tuple[tuple[types.ModuleType, tuple[str, ...]], ...]] = (
 """Each after those it calls; ``lifetimes`` finds the functions of ``hashing`` under its own names."""
 
 
-def _digest() -> str:
-    """What the compiled code depends on: numba itself notices only changes in the outermost function's file."""
-    parts: list[object] = [SEGMENT.descr, ANALYSIS.descr]
-    parts += [[field.name for field in fields(row)] for row in (Flow, Direction, Unacked, Book)]
-    for module, names in _FUNCTIONS:
-        parts += [(name, value) for name, value in vars(module).items() if isinstance(value, int)]
-        parts += [(c.co_code, c.co_consts, c.co_names) for c in (vars(module)[name].__code__ for name in names)]
-    return f"{zlib.crc32(repr(parts).encode()):08x}"
+_LAYOUTS: Final = (
+    SEGMENT.descr,
+    ANALYSIS.descr,
+    [[field.name for field in fields(row)] for row in (Flow, Direction, Unacked, Book)],
+)
 
-
-@functools.cache
-def loop() -> Callable[..., None] | None:
-    """The compiled loop, not necessarily compiled yet; None where numba is not installed or does not work here."""
-    try:
-        numba: Any = importlib.import_module("numba")
-    except Exception:  # an installed numba may still fail to import, for instance beside a newer numpy
-        return None
-    scope: dict[str, Any] = {}
-    for module, names in _FUNCTIONS:
-        for name in names:
-            copy = types.FunctionType(vars(module)[name].__code__, vars(module) | scope, name)
-            if name != "run":
-                scope[name] = numba.njit(**_OPTIONS)(copy)
-    copy.__qualname__ = f"run_{_digest()}"
-    try:
-        made = numba.njit(cache=True, **_OPTIONS)(copy)
-    except RuntimeError:  # no directory to cache in can be written
-        directory = tempfile.mkdtemp(prefix=_TEMPORARY)
-        atexit.register(shutil.rmtree, directory, ignore_errors=True)
-        before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, directory
-        made = numba.njit(cache=True, **_OPTIONS)(copy)
-        numba.config.CACHE_DIR = before
-    result: Callable[..., None] = made
-    return result
-
-
-def ready() -> bool:
-    """Whether calling the loop will not have to compile it first."""
-    run: Any = loop()
-    if run is None:
-        return False
-    if run.signatures:
-        return True
-    written = Path(hashing.__file__).stat().st_mtime
-    names = Path(run.stats.cache_path).glob(f"*run_{_digest()}-*.nbi")
-    return any(path.stat().st_mtime >= written for path in names)
-
-
-def compile_aside() -> subprocess.Popen[bytes] | None:
-    """Start to compile into the cache in a child process; its end says whether ``ready`` will now be true.
-
-    The child is left to finish if we end first: some seconds, once, for the sake of all later runs.
-    """
-    run: Any = loop()
-    if run is None:
-        return None
-    directory = Path(run.stats.cache_path)
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
-    if directory.parent.name.startswith(_TEMPORARY):
-        environment["NUMBA_CACHE_DIR"] = str(directory.parent)
-    return subprocess.Popen(
-        [sys.executable, "-c", "from tracer.replay.compiled import warm; warm()"],
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+_LOOP: Final = Compiled(_FUNCTIONS, "tracer.replay.compiled", _LAYOUTS)
+loop, ready, compile_aside = _LOOP.load, _LOOP.ready, _LOOP.aside
 
 
 def warm() -> None:
