@@ -1,0 +1,72 @@
+"""The eyes for a stage: the sources that see most of a play with the rights there are.
+
+Kernel probes see everything as it happens. On a stage with a network of its own the network is their filter, so that
+nobody's packet is missed and none of a stranger's is seen; on the host's loopback the actors' processes and the play's
+port are. Without them packets (AF_PACKET, where the stage's network is our own) and the sampled socket table are what a
+plain user has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from scenarios.stage import Ground, Stage
+from tracer.kernel.source import Filter, KernelSource
+from tracer.session import EventSource
+from tracer.tables.counters import ListenCounters
+from tracer.tables.source import TableSource
+
+Sight = tuple[str, bool, str]
+"""A group of eyes, whether it sees anything, and what is to be said about it (why not, where it does not)."""
+
+
+def probes(ground: Ground) -> KernelSource:
+    """Kernel probes that watch what happens on this stage and nothing else. Raises KernelError."""
+    source = KernelSource()
+    pids = frozenset(ground.pids.values())
+    if ground.isolated:
+        source.start(Filter(processes=pids, netns=frozenset(ground.networks.values())))
+    else:
+        source.start(Filter(processes=pids, ports=frozenset({ground.port})))
+    return source
+
+
+def counters(ground: Ground) -> ListenCounters:
+    """The kernel's own counts of connections turned away, of each network of the stage."""
+    files = {ground.networks[name]: Path(f"/proc/{pid}/net/netstat") for name, pid in ground.pids.items()}
+    return ListenCounters(files)
+
+
+def plain(stage: Stage, ground: Ground) -> tuple[list[EventSource], list[Sight]]:
+    """Packets and the socket table, as far as the rights go."""
+    from tracer.wire import seats
+    from tracer.wire.source import WireSource
+
+    sources: list[EventSource] = []
+    told: list[Sight] = []
+    ports = () if ground.isolated else (ground.port,)
+    first = stage.scenario.actors[0]
+    netns = ground.networks[first]
+    try:
+        seat, remark = seats.take(lambda: stage.socket("packet"), stage.interface)
+        sources.append(WireSource(seat, netns, ports))
+        told.append(("packets", True, remark))
+    except OSError as refused:
+        told.append(("packets", False, f"AF_PACKET: {refused.strerror}"))
+    for actor, inode in ground.networks.items():
+        if inode == netns and actor != first:
+            continue  # one network, one table
+        try:
+            sources.append(TableSource(stage.socket("diag", actor), inode, ports, tuple(ground.pids.values())))
+            told.append(("table", True, "sampled: what lies between two readings is not seen"))
+        except OSError as refused:
+            told.append(("table", False, f"sock_diag: {refused.strerror}"))
+    return sources, told
+
+
+def hurry(sources: Sequence[EventSource]) -> None:
+    """Something is about to happen: no moment to sleep for who reads tables."""
+    for source in sources:
+        if isinstance(source, TableSource):
+            source.hurry()
