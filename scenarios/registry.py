@@ -15,6 +15,7 @@ import importlib.util
 import re
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Final
 
 from scenarios.script import Scenario
@@ -84,23 +85,26 @@ def origin(name: str) -> str:
     return f"module:{known[name]}#{name}"
 
 
+def module_of(file: Path) -> ModuleType:
+    """A user's file as a module, run anew. Raises NotFound, and whatever it raises when it is run."""
+    spec = importlib.util.spec_from_file_location("synfin_user_scenario", file)
+    if spec is None or spec.loader is None:
+        raise NotFound(f"{file} is not a Python file")
+    # What lies beside the file may be imported by it, as if it had been started itself; it hides nothing of ours.
+    folder = str(file.parent)
+    if folder not in sys.path:
+        sys.path.append(folder)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
 def load(where: str) -> Scenario:
     """The scenario at an origin. Raises NotFound, and whatever a user's file raises when it is run."""
     place, _, name = where.partition("#")
     scheme, _, target = place.partition(":")
-    if scheme == "module":
-        module = importlib.import_module(target)
-    else:
-        spec = importlib.util.spec_from_file_location("synfin_user_scenario", target)
-        if spec is None or spec.loader is None:
-            raise NotFound(f"{target} is not a Python file")
-        # What lies beside the file may be imported by it, as if it had been started itself; it hides nothing of ours.
-        folder = str(Path(target).parent)
-        if folder not in sys.path:
-            sys.path.append(folder)
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[spec.name] = module
-        spec.loader.exec_module(module)
+    module = importlib.import_module(target) if scheme == "module" else module_of(Path(target))
     found = [value for value in vars(module).values() if isinstance(value, Scenario)]
     for scenario in found:
         if not name or scenario.name == name:
