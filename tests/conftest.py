@@ -17,6 +17,7 @@ import functools
 import importlib.util
 import os
 import shutil
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Final
@@ -26,10 +27,14 @@ import pytest
 ROOT: Final = Path(__file__).resolve().parent.parent
 BTF: Final = Path("/sys/kernel/btf/vmlinux")
 DEBIAN_BCC: Final = Path("/usr/lib/python3/dist-packages/bcc/__init__.py")
+UNPACKED: Final = Path(sys.prefix) / "programs" / "bin"
+"""Where set-up (tools/setup.sh) puts starters of programs that tests trace."""
 CAP_SYS_ADMIN: Final = 21
 CAP_BPF: Final = 39
 """Bit numbers of linux/capability.h; kernels before 5.8 have only the first."""
 
+APART: Final = ("slow", "kernels")
+"""Marks of tests that run only when asked for by -m."""
 KERNEL_GATE: Final = "kernel test: "
 EXEMPT: Final = ("corpora test: ", "needs test: ", "kernel lacks")
 """Beginnings of skip reasons that ``--kernel-must-run`` lets pass."""
@@ -97,11 +102,11 @@ def _missing(item: pytest.Item) -> str:
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if "slow" not in str(config.option.markexpr):
-        slow = [item for item in items if item.get_closest_marker("slow")]
-        if slow:
-            items[:] = [item for item in items if item not in set(slow)]
-            config.hook.pytest_deselected(items=slow)
+    for mark in APART:
+        apart = [item for item in items if item.get_closest_marker(mark)]
+        if apart and mark not in str(config.option.markexpr):
+            items[:] = [item for item in items if item not in set(apart)]
+            config.hook.pytest_deselected(items=apart)
     items.sort(key=lambda item: item.get_closest_marker("kernel") is None)  # stable: kernel first, else as found
     for item in items:
         if item.get_closest_marker("kernel"):
@@ -154,5 +159,7 @@ class KernelCount:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if str(UNPACKED) not in os.environ["PATH"].split(os.pathsep):
+        os.environ["PATH"] += os.pathsep + str(UNPACKED)
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(KernelCount(config.getoption("--kernel-must-run")), "synfin-kernel-count")

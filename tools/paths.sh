@@ -4,6 +4,7 @@
 # root   the clone
 # venv   $SYNFIN_VENV, or .venv in the clone; where neither this user can write there nor an environment that works is
 #        there already, a folder for this clone in the user's cache, or in /tmp when there is no home either.
+# programs  in the environment: programs that tests trace, unpacked and not installed
 # Sets caches outside the clone and a stand-in for HOME only where the usual ones cannot be written.
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
@@ -42,6 +43,9 @@ elif { [ -e "$root/.venv" ] && [ -w "$root/.venv" ]; } || { [ ! -e "$root/.venv"
 else
     venv=$state/venv-$(printf %s "$root" | cksum | cut -d' ' -f1)
 fi
+
+programs=$venv/programs
+PATH=$PATH:$programs/bin
 
 if [ ! -w "$root" ]; then
     export PYTHONPYCACHEPREFIX=$state/pycache NUMBA_CACHE_DIR=$state/numba

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Set up all that the demo or the tests need: tools/setup.sh demo|test [again]
 #
-# Two halves. Python's half is a virtual environment with this project installed in place; it is done over only when the
-# files it was made from change. The system's half is a handful of packages: python3-bpfcc, and the programs that the
-# tests compare with. Only Python's half can fail: a system package that cannot be had is named, with what goes
-# without it, and set-up goes on. What could not be installed is not tried at every start; `again` tries.
+# Python's part is a virtual environment with this project installed in place; it is done over only when the files it was
+# made from change. The system's part is a handful of packages: python3-bpfcc, and the programs that the tests compare
+# with. Beside them are programs that the tests trace: they are services, so they are not installed but only unpacked
+# into the environment. Only Python's part can fail: a package that cannot be had is named, with what goes without it,
+# and set-up goes on. What could not be had is not tried at every start; `again` tries.
 set -u
 . "$(dirname "$0")/paths.sh"
 
@@ -37,20 +38,29 @@ test|strace  |strace                     |tests that compare system calls with s
 test|bpftrace|bpftrace                   |tests that compare probes with bpftrace
 test|bpftool |bpftool linux-tools-generic|tests that nothing stays loaded in the kernel'
 
+traced_programs='
+test|nginx       |nginx-light nginx|a test that traces nginx
+test|redis-server|redis-server     |a test that traces redis under its benchmark
+test|iperf3      |iperf3           |a test that traces iperf3
+test|socat       |socat            |a test that traces a server that forks
+test|postgres    |postgresql       |a test that traces PostgreSQL under pgbench
+'
+
 there() {
     case $1 in
+    postgres) ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || command -v postgres >/dev/null ;;
     bcc) [ -e /usr/lib/python3/dist-packages/bcc/__init__.py ] || python3 -c 'import bcc' 2>/dev/null ;;
     *) command -v "$1" >/dev/null ;;
     esac
 }
 
-missing_rows() {
+missing_rows() { # TABLE
     local row_level what packages purpose
     while IFS='|' read -r row_level what packages purpose; do
         what=${what%% *}
         [ -z "$row_level" ] || { [ "$level" = demo ] && [ "$row_level" = test ]; } || there "$what" ||
             printf '%s|%s|%s\n' "$what" "${packages%"${packages##*[! ]}"}" "$purpose"
-    done <<<"$system_packages"
+    done <<<"$1"
 }
 
 apt() {
@@ -74,7 +84,7 @@ install_packages() { # all at once; one by one when one of them stops the rest
 
 set_up_system() {
     local rows first what packages purpose package tried=$venv/.synfin-tried
-    rows=$(missing_rows)
+    rows=$(missing_rows "$system_packages")
     [ -n "$rows" ] || return 0
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
         if [ "$again" ] || [ "$(cat "$tried" 2>/dev/null)" != "$rows" ]; then
@@ -87,12 +97,35 @@ set_up_system() {
             while IFS='|' read -r what packages purpose; do # second choices
                 for package in $packages; do there "$what" || [ "$package" = "${packages%% *}" ] || install_packages "$package"; done
             done <<<"$rows"
-            rows=$(missing_rows)
+            rows=$(missing_rows "$system_packages")
             printf '%s\n' "$rows" >"$tried"
         fi
         [ -n "$rows" ] && say "apt-get could not install the following; details in $log, 'make setup' tries again"
     else
         say "without root and apt-get the following is not installed; as root: apt-get install $(echo $(cut -d'|' -f2 <<<"$rows" | cut -d' ' -f1))"
+    fi
+    while IFS='|' read -r what packages purpose; do
+        [ -z "$what" ] || say "  no ${packages%% *}: goes without $purpose"
+    done <<<"$rows"
+}
+
+# --- programs that the tests trace: unpacked, not installed ---------------------------------------------------------
+
+unpack_programs() {
+    local rows first what packages purpose package tried=$venv/.synfin-tried-programs
+    rows=$(missing_rows "$traced_programs")
+    [ -n "$rows" ] && [ -w "$venv" ] && command -v apt-get >/dev/null || return 0
+    if [ "$again" ] || [ "$(cat "$tried" 2>/dev/null)" != "$rows" ]; then
+        first=$(cut -d'|' -f2 <<<"$rows" | cut -d' ' -f1)
+        say "unpacking $(echo $first) into $programs, for tests to trace"
+        "$root/tools/unpack.sh" "$programs" $first >>"$log" 2>&1 9<&-
+        while IFS='|' read -r what packages purpose; do # second choices
+            for package in $packages; do
+                there "$what" || [ "$package" = "${packages%% *}" ] || "$root/tools/unpack.sh" "$programs" "$package" >>"$log" 2>&1 9<&-
+            done
+        done <<<"$rows"
+        rows=$(missing_rows "$traced_programs")
+        printf '%s\n' "$rows" >"$tried"
     fi
     while IFS='|' read -r what packages purpose; do
         [ -z "$what" ] || say "  no ${packages%% *}: goes without $purpose"
@@ -163,6 +196,7 @@ set_up_python() {
 fresh=
 set_up_python
 set_up_system
+unpack_programs
 # What is compiled once and kept (the probes for this kernel, the replay loop for this processor) takes some seconds:
 # better now than in front of a class. Without it everything works, the first time a little later.
 if [ "$fresh" ]; then

@@ -35,6 +35,7 @@ mkdir instances/$1
 trap "echo 0 >instances/$1/tracing_on; rmdir instances/$1" EXIT
 cd instances/$1
 echo mono >trace_clock
+echo 16384 >buffer_size_kb
 echo 'protocol == 6' >events/sock/inet_sock_set_state/filter
 echo 1 >events/sock/inet_sock_set_state/enable
 echo ready
