@@ -174,7 +174,7 @@ pip_install() {
 
 set_up_python() {
     local need='' extras=fast extra
-    if [ "$level" = test ]; then need='[dev]' extras="fast parquet go"; fi
+    if [ "$level" = test ]; then need='[dev]' extras="fast parquet servers go"; fi
     [ "$again" ] || ! ready "$venv" "$level" || return 0
     [ "$level" = demo ] && [ -z "$again" ] && ready "$venv" test && return 0
     if ! version_of "$venv/bin/python" >/dev/null || ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then make_venv; fi
