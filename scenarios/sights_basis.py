@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from tracer.kinds import Source
+from tracer.kinds import Evidence, Source
 from tracer.segments import ACK, FIN, PSH, RST, SYN, URG
 from tracer.timeline import Event, Timeline
 
@@ -34,13 +34,22 @@ def bits(names: str) -> int:
 
 
 def in_order(*moments: tuple[str, Event | None]) -> str | None:
-    """None when all of these happened, in this order; else what is missing or came too early, in words."""
+    """None when all of these happened, in this order; else what is missing or came too early, in words.
+
+    Raises CannotTell where a table's reading would decide: it shows that something had begun, not when.
+    """
     before: tuple[str, Event] | None = None
     for words, event in moments:
         if event is None:
             return f"not seen: {words}"
-        if before is not None and event.order <= before[1].order:
-            return f"{words} came before {before[0]}"
+        if before is not None:
+            one = before[1]
+            if event.evidence == Evidence.SAMPLED and one.sock != event.sock:
+                raise CannotTell(f"the table was read too seldom to show which came first, {before[0]} or {words}")
+            if event.order <= one.order:
+                if one.evidence == Evidence.SAMPLED:
+                    raise CannotTell(f"the table was read too seldom to show that {before[0]} came before {words}")
+                return f"{words} came before {before[0]}"
         before = (words, event)
     return None
 

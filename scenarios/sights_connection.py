@@ -14,7 +14,7 @@ from scenarios.sights_basis import SECOND, Basis, CannotTell, NotYet, bits
 from scenarios.sights_options import SynOptions, syn_options
 from tracer.kinds import KNOWN_BUFFERS, KNOWN_SEQUENCE, KNOWN_TIMERS, KNOWN_WINDOW, SNAPSHOT, Evidence, Side
 from tracer.replay.analysis import FINDING
-from tracer.segments import RST, SYN, URG
+from tracer.segments import FIN, RST, SYN, URG
 from tracer.states import State
 from tracer.timeline import Event
 
@@ -50,6 +50,8 @@ class TimeWait:
     """The TIME_WAIT object of one side."""
 
     born: Event
+    state: str
+    """At its birth: TIME_WAIT, or FIN_WAIT2 for an orphan, whose object goes on to TIME_WAIT by itself."""
     armed: float
     """Seconds its timer was set to at its birth."""
     rearmed: tuple[Event, ...]
@@ -78,46 +80,68 @@ class ConnectionSeen:
 
     def of(self, *names: str, side: str = "") -> list[Event]:
         """Events of these kinds. Raises CannotTell where there are none and only probes would have shown them."""
-        return [event for event in self.basis.pick(self.events, names) if _on(event, side)]
+        return self.basis.pick([event for event in self.events if _on(event, side)], names)
 
     # States
 
     def path(self, side: str) -> list[tuple[State, Event]]:
         """The states one side went through, by the best evidence there is. Raises CannotTell when there is none."""
-        for evidence in STATES_FROM:
-            found = [
-                (State(event["new"] if "new" in event else event["substate"]), event)
-                for event in self.events
-                if event.side == Side[side.upper()]
-                and event.evidence == evidence
-                and event.name in ("socket:state", "timewait:born")
-            ]
-            if found:
-                return found
-        raise CannotTell(f"no states of the {side} were seen")
+        return self._paths(side)[0]
+
+    def _paths(self, side: str) -> list[list[tuple[State, Event]]]:
+        """The same by each kind of evidence, best first."""
+        found = [path for evidence in STATES_FROM if (path := self._path(side, evidence))]
+        if not found:
+            raise CannotTell(f"no states of the {side} were seen")
+        return found
+
+    def _path(self, side: str, evidence: Evidence) -> list[tuple[State, Event]]:
+        path = []
+        orphan = False
+        for event in self.events:
+            if event.name in ("socket:state", "timewait:born"):
+                if event.side == Side[side.upper()] and event.evidence == evidence:
+                    path.append((State(event["new"] if "new" in event else event["substate"]), event))
+                    orphan |= event.name == "timewait:born" and event["substate"] == State.FIN_WAIT2
+            elif orphan and event.name == "packet:received" and event["flags"] & FIN and not _on(event, side):
+                # An orphan's small object goes from FIN_WAIT2 to TIME_WAIT by itself (tcp_timewait_state_process()),
+                # and no probe is told; the FIN that makes it do so is seen.
+                path.append((State.TIME_WAIT, event))
+                orphan = False
+        return path
 
     def went_through(self, side: str, *states: str) -> str | None:
         """None when the side was in all these states in this order (among others); else where it left the path."""
-        path = self.path(side)
-        seen = iter(path)
-        for state in states:
-            if not any(reached.name == state for reached, _ in seen):
-                missing = f"{state} is missing on the {side}'s way: {', '.join(reached.name for reached, _ in path)}"
-                if path[0][1].evidence == Evidence.SAMPLED and any(name.name == states[-1] for name, _ in path):
-                    raise CannotTell(f"{missing}; it may have passed between two readings of the table")
-                return missing
-        return None
+        missing: list[str] = []
+        for path in self._paths(side):
+            seen = iter(path)
+            lacking = (state for state in states if not any(reached.name == state for reached, _ in seen))
+            state = next(lacking, None)
+            if state is None:
+                return None
+            missing.append(f"{state} is missing on the {side}'s way: {', '.join(reached.name for reached, _ in path)}")
+        best = self.path(side)
+        if best[0][1].evidence == Evidence.SAMPLED and any(reached.name == states[-1] for reached, _ in best):
+            raise CannotTell(f"{missing[0]}; it may have passed between two readings of the table")
+        return missing[0]
 
     def never_in(self, side: str, state: str) -> str | None:
         """None when the side was never in that state."""
-        found = self.reached(side, state)
-        if found is None and self.path(side)[0][1].evidence == Evidence.SAMPLED:
-            raise CannotTell(f"{state} may have passed between two readings of the table")
-        return None if found is None else f"the {side} was in {state} (event {found.order})"
+        for path in self._paths(side):
+            found = next((event for reached, event in path if reached.name == state), None)
+            if found is not None:
+                return f"the {side} was in {state} (event {found.order})"
+            if path[0][1].evidence != Evidence.SAMPLED:
+                return None
+        raise CannotTell(f"{state} may have passed between two readings of the table")
 
     def reached(self, side: str, state: str) -> Event | None:
-        """The event by which a side first came into a state."""
-        return next((event for reached, event in self.path(side) if reached.name == state), None)
+        """The event by which a side first came into a state. Raises CannotTell where only a table was read."""
+        for path in self._paths(side):
+            found = next((event for reached, event in path if reached.name == state), None)
+            if found is not None or path[0][1].evidence == Evidence.OBSERVED:
+                return found
+        raise CannotTell(f"{state} of the {side} may have passed between two readings of the table")
 
     # Segments
 
@@ -208,6 +232,8 @@ class ConnectionSeen:
 
     def reset_reasons(self, side: str = "") -> list[str]:
         """Why the side sent its RSTs, by the kernel's names (enum sk_rst_reason). Raises CannotTell before 6.10."""
+        if not self.basis.probed:
+            raise CannotTell("only kernel probes see why a RST is sent")
         sent = self.resets_sent(side)
         if any(not event.get("why") for event in sent):
             raise CannotTell("this kernel does not say why it sends a RST (6.10 does)")
@@ -265,7 +291,7 @@ class ConnectionSeen:
         ended = next((event for event in later if event.name in ("timewait:cancelled", "timewait:expired")), None)
         rearmed = tuple(event for event in later if event.name == "timewait:rearmed")
         end = ended.name.partition(":")[2] if ended else ""
-        return TimeWait(born, born["left"] / SECOND, rearmed, ended, end)
+        return TimeWait(born, State(born["substate"]).name, born["left"] / SECOND, rearmed, ended, end)
 
     def destroyed(self, side: str) -> Event | None:
         """When the side's full socket was freed."""

@@ -42,12 +42,16 @@ class ListenerSeen:
             return False
         return bool(event["listener"] == self.opened.addr if event["listener"] else event["sport"] == self.port)
 
-    def limit(self) -> int:
-        """Its backlog, as the kernel keeps it. Raises CannotTell where nothing tells it."""
+    def limits(self) -> list[int]:
+        """Its backlogs over time, as the kernel keeps them. Raises CannotTell where nothing tells it."""
         told = [event["max_ack_backlog"] for event in [self.opened, *self.events] if event["max_ack_backlog"]]
         if not told:
             raise CannotTell("nothing tells the listener's limit")
-        return int(told[-1])
+        return _changes(told)
+
+    def limit(self) -> int:
+        """The last of them."""
+        return self.limits()[-1]
 
     def accept_queue(self) -> list[int]:
         """Lengths of its accept queue over time, each once until it changed, from 0 on. Raises CannotTell."""
