@@ -4,8 +4,8 @@ All that is remembered between batches is in its tables, so a file read block by
 the same way, and the division into batches changes nothing.
 
 Plain Python analyses some hundred thousand segments a second; compiled by numba the same rules are twenty times as
-fast, but importing numba takes a quarter of a second and the first compilation on a machine some seconds. So a
-capture begins plain, and the compiled loop takes the tables over once ``WORTH`` segments have been seen or announced.
+fast, but the first compilation on a machine takes some seconds, and loading what was compiled some hundredths of one.
+So a capture begins plain, and the compiled loop takes the tables over once ``WORTH`` segments were seen or announced.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from tracer.replay import plain
 from tracer.replay.analysis import ANALYSIS
-from tracer.replay.compiled import CompiledTables, compile_aside, loop, ready
-from tracer.replay.connections import connection_rows
+from tracer.replay.compiled import CODE, CompiledTables
+from tracer.replay.connections import CONNECTION, connection_rows
 
 WORTH: Final = 100_000
 """Segments from which on the compiled loop is worth loading."""
@@ -75,29 +75,34 @@ class Replay:
             if ended is None:
                 return
             self._compiler = None
-            if ended != 0 or not ready():
+            if ended != 0 or CODE.load() is None:
                 self._wanted = False
                 self.notice = "compiling the analysis failed: it goes on as plain Python, about twenty times slower"
                 return
-        if loop() is None:
-            self._wanted = False
-            self.notice = "numba is not installed: large captures take about twenty times as long (pip install numba)"
-        elif self._wanted or ready():
+        if CODE.load() is None and not self._wanted:
+            self._compiler = CODE.aside()
+        elif CODE.compile() is not None:
             self._fast = CompiledTables(self._plain)
             ended_before = self._plain
             self._plain = plain.tables()
             self._plain.ended_flows.extend(ended_before.ended_flows)
             self._plain.ended_directions.extend(ended_before.ended_directions)
-        else:
-            self._compiler = compile_aside()
+        if self._compiler is None and self._fast is None:
+            self._wanted = False
+            self.notice = "numba is not installed: large captures take about twenty times as long (pip install numba)"
 
     @property
     def streams(self) -> int:
         """Connections seen so far."""
         return self._fast.streams if self._fast else self._plain.book[0].streams
 
-    def finished(self) -> NDArray[Any]:
-        """Rows of ``CONNECTION`` for connections that gave up their state since the last call, in that order."""
+    def finished(self, least: int = 1) -> NDArray[Any]:
+        """Rows of ``CONNECTION`` for connections that gave up their state since the last call, in that order.
+
+        None while there are fewer than ``least``: rows by the thousand are made faster than the same in dozens.
+        """
+        if len(self._plain.ended_flows) + (self._fast.waiting if self._fast else 0) < least:
+            return np.zeros(0, CONNECTION)
         rows = connection_rows(self._plain.ended_flows, self._plain.ended_directions)
         self._plain.ended_flows.clear()
         self._plain.ended_directions.clear()

@@ -107,12 +107,18 @@ def keep(tables: Any, number: int) -> None:
     book.finished = k + 1
 
 
-def run(tables: Any, lost: Any, segments: Any, found: Any) -> None:
-    """Analyse ``segments`` in order into ``found``; ``lost`` numbers rows that are not in the hash table yet."""
+def run(tables: Any, lost: Any, segments: Any, found: Any) -> int:
+    """Analyse ``segments`` in order into ``found``; ``lost`` numbers rows that are not in the hash table yet.
+
+    How many were analysed: fewer than all where the next might not find a free row.
+    """
     book = tables.book[0]
+    room = len(tables.ended_flows) - 2  # a segment may end two connections
     for i in range(len(lost)):
         insert(tables, lost[i])
     for i in range(len(segments)):
+        if book.free_flows < 1 or book.free_count < 1 or book.finished > room:
+            return i
         row = segments[i]
         time = row.time
         frame = wide(row.frame)
@@ -135,3 +141,4 @@ def run(tables: Any, lost: Any, segments: Any, found: Any) -> None:
         )  # fmt: skip
         tables.directions[place].captured += wide(row.caplen)
         settle(tables, place, out, seq, flags, wide(row.length))
+    return len(segments)
