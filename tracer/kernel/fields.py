@@ -59,7 +59,7 @@ FIELDS: Final[tuple[Row, ...]] = (
     *_rows("sk_", "sock", """
         protocol=sk_protocol rmem=sk_backlog.rmem_alloc.counter rcvbuf=sk_rcvbuf wmem=sk_wmem_queued sndbuf=sk_sndbuf
         ack_backlog=sk_ack_backlog max_ack_backlog=sk_max_ack_backlog err=sk_err shutdown=sk_shutdown wq=sk_wq
-        socket=sk_socket timer=sk_timer"""),
+        socket=sk_socket timer=sk_timer cgroup=sk_cgrp_data.cgroup|sk_cgrp_data.val"""),
     *_rows("inet_", "inet_sock", "sport=inet_sport"),
     *_rows("icsk_", "inet_connection_sock", """
         rto=icsk_rto pending=icsk_pending backoff=icsk_backoff retransmits=icsk_retransmits ca_state=icsk_ca_state
@@ -76,9 +76,13 @@ FIELDS: Final[tuple[Row, ...]] = (
     *_rows("skb_cb_", "tcp_skb_cb", "seq end=end_seq"),
     *_rows("dev_", "net_device", "ifindex net=nd_net.net"),
     *_rows("task_", "task_struct", """
-        pid tgid comm files state=__state|state nsproxy signal"""),
+        pid tgid comm files state=__state|state nsproxy signal cgroups"""),
     *_rows("signal_", "signal_struct", "live=live.counter"),
     *_rows("nsproxy_", "nsproxy", "net=net_ns"),
+    *_rows("css_set_", "css_set", "cgroup=dfl_cgrp"),
+    *_rows("cgroup_", "cgroup", "self kn"),
+    *_rows("css_", "cgroup_subsys_state", "parent"),
+    *_rows("kernfs_", "kernfs_node", "id"),
     *_rows("files_", "files_struct", "fdt"),
     *_rows("fdt_", "fdtable", "max_fds fd"),
     *_rows("file_", "file", "inode=f_inode private=private_data op=f_op"),

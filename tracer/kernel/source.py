@@ -65,6 +65,10 @@ class Filter:
     """Inodes of network namespaces."""
     ports: frozenset[int] = frozenset()
     """Local or peer's port."""
+    cgroups: frozenset[int] = frozenset()
+    """Inodes (ids) of cgroups of the unified hierarchy: sockets made in them and below them, and their processes."""
+    members: frozenset[int] = frozenset()
+    """These processes and their sockets, not what they will fork: those that are in the cgroups already."""
     everything: bool = False
     """The whole machine, but for this process."""
 
@@ -151,7 +155,7 @@ class KernelSource:
             self._rings[ring] = MappedRing(self._module.map_fd(name), self.ring_bytes[ring], STRIDE[ring])
         self._tallies = Tallies(self._module.map_fd("tallies"))
         self._status = [self._put_on(probe, types, symbols, mode) for probe in PROBES]
-        for process in followed.processes:
+        for process in followed.processes | followed.members:
             self._seeder.show(process)
 
     def _put_on(self, probe: Probe, types: KernelTypes, symbols: dict[str, int], mode: Mode) -> Status:
@@ -197,23 +201,26 @@ class KernelSource:
         for number, index in numbers().items():
             what = index | sum(flag for among, flag in flags if names[index] in among)
             map_update(calls, _u32(number), _u32(what))
-        settings = (followed.netns, followed.ports, followed.everything)
+        settings = (followed.netns, followed.ports, followed.cgroups, followed.everything)
         switches = b"".join(_u32(int(bool(value))) for value in settings)
-        map_update(
-            self._map("settings"), _u32(0), switches + _u32(os.getpid()) + self._seeder.token.to_bytes(8, "little")
-        )
+        rest = _u64(self._seeder.token) + _u32(os.getpid()) + _u32(0)  # struct settings
+        map_update(self._map("settings"), _u32(0), switches + rest)
         for parent in followed.parents:
             self.follow_process(parent, itself=False)
         for process in followed.processes:
             self.follow_process(process)
+        for process in followed.members:
+            self.follow_process(process, children=False)
+        for cgroup in followed.cgroups:
+            map_update(self._map("cgroup_set"), _u64(cgroup), _u32(1))
         for name, values in (("netns_set", followed.netns), ("port_set", followed.ports)):
             for value in values:
                 map_update(self._map(name), _u32(value), _u32(1))
 
-    def follow_process(self, pid: int, *, itself: bool = True) -> None:
-        """From now on follow a process, its sockets and what it forks; with `itself` False only what it forks."""
-        map_update(self._map("tree"), _u32(pid), _u32(INHERIT | (FOLLOW if itself else 0)))
-        if itself and self._attached:
+    def follow_process(self, pid: int, *, itself: bool = True, children: bool = True, sockets: bool = True) -> None:
+        """From now on follow a process, the sockets that it has, and what it forks, or some of the three."""
+        map_update(self._map("tree"), _u32(pid), _u32((INHERIT if children else 0) | (FOLLOW if itself else 0)))
+        if itself and sockets and self._attached:
             self._seeder.show(pid)
 
     def unfollow_process(self, pid: int) -> None:
@@ -360,6 +367,10 @@ def prepare() -> None:
 
 def _u32(value: int) -> bytes:
     return value.to_bytes(4, "little")
+
+
+def _u64(value: int) -> bytes:
+    return value.to_bytes(8, "little")
 
 
 def _times(body: NDArray[np.uint8]) -> NDArray[np.uint64]:

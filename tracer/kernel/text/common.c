@@ -1,4 +1,4 @@
-/* Common ground of all probes: reading memory, rings with exact counts, who is followed, the head of a record.
+/* Common ground of all probes: reading memory, rings with exact counts, the head of a record.
  *
  * TYPED is 1 when programs are loaded as tp_btf: pointers that come as arguments have a type that the verifier knows
  * and are read by plain loads. Everything reached by a detour (fd tables, timers, wait queues) is read by
@@ -20,9 +20,11 @@ READ(u8) READ(u16) READ(u32) READ(u64) READ(s8) READ(s16) READ(s32) READ(s64)
 #define TCP_ESTABLISHED 1
 #define TCP_SYN_SENT 2
 #define TCP_SYN_RECV 3
+#define TCP_TIME_WAIT 6
 #define TCP_CLOSE 7
 #define TCP_CLOSE_WAIT 8
 #define TCP_LISTEN 10
+#define TCP_NEW_SYN_RECV 12
 
 /* ---- rings: one for each class of record, each of one stride; refused records are counted */
 
@@ -46,96 +48,15 @@ static __always_inline void small_done(void *e) { small_ring.ringbuf_submit(e, 1
 static __always_inline void object_done(void *e) { object_ring.ringbuf_submit(e, 1); tally(2 * OBJECT); }
 static __always_inline void socket_done(void *e) { socket_ring.ringbuf_submit(e, 1); tally(2 * SOCKET); }
 
-/* ---- who is followed */
-
-struct settings { u32 by_netns; u32 by_port; u32 everything; u32 ourselves; u64 token; };
-BPF_ARRAY(settings, struct settings, 1);
-BPF_HASH(tree, u32, u32, 16384);                            /* tgid -> FOLLOW | INHERIT */
-BPF_HASH(netns_set, u32, u32, 1024);                        /* namespace inode */
-BPF_HASH(port_set, u32, u32, 1024);                         /* port */
-#define FOLLOW 1                                            /* its calls, threads and sockets are recorded */
-#define INHERIT 2                                           /* its children are followed */
-
-struct followed { u64 cookie; };
-BPF_HASH(sockets, u64, struct followed, 131072);            /* address of a followed socket, until it is freed */
-struct port_key { u32 netns; u32 port; };
-BPF_TABLE("lru_hash", struct port_key, u32, ports, 65536);  /* local ports of followed sockets */
-
 /* ---- what this CPU is doing: the packet in whose processing it is, the last readiness notice, a socket to look at */
 
 struct here { u64 packet; u64 ready; u64 dirty; u64 src[2]; u64 dst[2]; u32 sport; u32 dport; u32 netns; u32 knocks; };
 BPF_PERCPU_ARRAY(cpu_here, struct here, 1);
 static __always_inline struct here *here(void) { int zero = 0; return cpu_here.lookup(&zero); }
 
-static __always_inline u32 followed_task(u32 tgid) { u32 *how = tree.lookup(&tgid); return how ? *how & FOLLOW : 0; }
-
-static __always_inline int followed_place(u32 netns, u32 port, u32 peer)
-{
-    int zero = 0;
-    struct settings *s = settings.lookup(&zero);
-    if (!s)
-        return 0;
-    if (s->everything)
-        return 1;
-    if (s->by_netns && netns_set.lookup(&netns))
-        return 1;
-    return s->by_port && (port_set.lookup(&port) || port_set.lookup(&peer));
-}
-
-/* The current task's processes are followed by name (tree) or by the namespace they live in. */
-static __always_inline int followed_current(void)
-{
-    int zero = 0;
-    struct settings *s = settings.lookup(&zero);
-    u32 tgid = bpf_get_current_pid_tgid() >> 32;
-    if (followed_task(tgid))
-        return 1;
-    if (!s || tgid == 0 || tgid == s->ourselves)
-        return 0;
-    if (s->everything)
-        return 1;
-    if (!s->by_netns)
-        return 0;
-    u64 proxy = task_nsproxy(current_task(), 0);
-    u32 inum = proxy ? net_inum(nsproxy_net(proxy, 0), 0) : 0;
-    return netns_set.lookup(&inum) != NULL;
-}
-
 static __always_inline u32 sock_netns(u64 sk, const int typed)
 {
     return net_inum(skc_net(sk, typed), 0);
-}
-
-static __always_inline void learn_port(u32 netns, u32 port)
-{
-    struct port_key key = { netns, port };
-    u32 one = 1;
-    if (port && !ports.lookup(&key))
-        ports.update(&key, &one);
-}
-
-static __always_inline struct followed *follow(u64 sk, u64 cookie)
-{
-    struct followed first = { cookie };
-    sockets.update(&sk, &first);
-    return sockets.lookup(&sk);
-}
-
-/* The entry of a followed socket; a socket seen for the first time is taken in when its place is followed. */
-static __always_inline struct followed *followed_sock(u64 sk, const int typed)
-{
-    struct followed *f = sockets.lookup(&sk);
-    int zero = 0;
-    struct settings *s = settings.lookup(&zero);
-    if (f || !s || !(s->everything | s->by_netns | s->by_port))
-        return f;
-    if (sk_protocol(sk, typed) != 6)
-        return NULL;
-    u32 port = skc_num(sk, typed), netns = sock_netns(sk, typed);
-    if (!followed_place(netns, port, __builtin_bswap16(skc_dport(sk, typed))))
-        return NULL;
-    learn_port(netns, port);
-    return follow(sk, skc_cookie(sk, typed));
 }
 
 /* ---- the head that every record begins with; time is taken after the reservation, so ring order is time order here */

@@ -18,7 +18,7 @@ static __always_inline void tell_readers(u64 sk, u64 cookie, u8 state, u8 shut, 
         struct epoll_ready *e = small_record();
         if (!e) {
             lost(SMALL);
-            return;
+            continue;                                       /* the next waiter is told, and counted, all the same */
         }
         head(&e->head, EPOLL_READY, sk, cookie, epitem_fd(item, 0));
         struct here *at = here();

@@ -13,6 +13,14 @@ static __always_inline void leave_packet(struct here *at)
     at->packet = at->ready = 0;
 }
 
+/* A connected socket of its own, which the sender of a packet may also not be: SYN-ACKs are a listener's or a request
+ * sock's, answers to strange segments the namespace's control socket's. */
+static __always_inline int whole_socket(u64 sk, u32 port)
+{
+    u8 state = skc_state(sk, 0);
+    return skc_num(sk, 0) == port && state != TCP_LISTEN && state != TCP_NEW_SYN_RECV && state != TCP_TIME_WAIT;
+}
+
 /* from: where the IP header begins, room: bytes of it that lie in one piece; sk: whose packet it is if that is known */
 static __always_inline int packet(u64 skb, u64 dev, u64 from, u32 room, u32 wire_len, u64 sk, u16 kind, struct here *at)
 {
@@ -40,26 +48,52 @@ static __always_inline int packet(u64 skb, u64 dev, u64 from, u32 room, u32 wire
     u32 sport = __builtin_bswap16(port[0]), dport = __builtin_bswap16(port[1]);
     u32 netns = net_inum(dev_net(dev, 0), 0);
     u64 cookie = 0;
-    struct port_key key = { netns, sport };
+    struct pair p = { netns, sport, dport };
+    if (l3 == 40) {
+        v6(p.own, from + 8);
+        v6(p.peer, from + 24);
+    } else {
+        v4(p.own, *(u32 *)(ip + 12));
+        v4(p.peer, *(u32 *)(ip + 16));
+    }
     struct followed *f = sk ? sockets.lookup(&sk) : NULL;
     if (f) {
         cookie = f->cookie;
-        learn_port(netns, sport);                           /* connect() sends its SYN before any state says the port */
+        learn_pair(&p);                                     /* connect() sends its SYN before any state says the port */
     } else {
-        sk = 0;
-        if (!ports.lookup(&key)) {
-            key.port = dport;
-            if (!ports.lookup(&key) && !followed_place(netns, sport, dport))
-                return 0;
+        /* a stranger's, though the tuple may be one that a followed socket had before */
+        int opens = (read_u8(from + l3 + 13) & 0x12) == 2;  /* SYN without ACK */
+        if (sk && (opens || whole_socket(sk, sport)))
+            pairs.delete(&p);
+        if (opens) {
+            struct pair other;
+            turned(&other, &p);
+            pairs.delete(&other);
         }
+        sk = 0;
+        if (!followed_tuple(&p))
+            return 0;
     }
     u64 length = l3 + (read_u8(from + l3 + 12) >> 4) * 4;
     if (length > room)
         length = room;
+    if (at) {
+        at->sport = sport;
+        at->dport = dport;
+        at->netns = netns;
+        at->knocks = (read_u8(from + l3 + 13) & 0x12) == 2; /* SYN without ACK: until something is made of it */
+        at->src[0] = p.own[0]; at->src[1] = p.own[1];
+        at->dst[0] = p.peer[0]; at->dst[1] = p.peer[1];
+    }
     struct packet_sent *e = object_record();
-    if (!e)
+    if (!e) {
+        if (at)
+            at->packet = bpf_ktime_get_ns();                /* what it leads to is tried, and counted, all the same */
         return lost(OBJECT);
+    }
     head(&e->head, kind, sk, cookie, -1);
+    if (at)
+        at->packet = e->head.time;
     e->skb = skb;
     e->netns = netns;
     e->ifindex = dev_ifindex(dev, 0);
@@ -70,20 +104,6 @@ static __always_inline int packet(u64 skb, u64 dev, u64 from, u32 room, u32 wire
         length = MAX_HEADER;
     e->caplen = length;
     bpf_probe_read_kernel(e->raw, length, (void *)from);
-    if (at) {
-        at->packet = e->head.time;
-        at->sport = sport;
-        at->dport = dport;
-        at->netns = netns;
-        at->knocks = (read_u8(from + l3 + 13) & 0x12) == 2; /* SYN without ACK: until something is made of it */
-        if (l3 == 40) {
-            v6(at->src, from + 8);
-            v6(at->dst, from + 24);
-        } else {
-            v4(at->src, *(u32 *)(ip + 12));
-            v4(at->dst, *(u32 *)(ip + 16));
-        }
-    }
     object_done(e);
     return 0;
 }

@@ -36,7 +36,34 @@ static __always_inline void forget_listener(u64 sk)
         listeners.delete(&key);
 }
 
-/* tcp_set_state(), inet_sk_state_store(): told before sk_state is written. */
+static __always_inline void state_record(u64 sk, u64 cookie, int old, int new, u32 port)
+{
+    struct socket_state *e = socket_record();
+    if (!e) {
+        lost(SOCKET);
+        return;
+    }
+    head(&e->head, SOCKET_STATE, sk, cookie, -1);
+    u64 tp = tcp_of(sk);
+    snapshot((void *)e, sk, tp, TYPED);
+    if (old == TCP_LISTEN && new == TCP_SYN_RECV) {
+        struct here *at = here();
+        if (at && at->packet && at->dport == port && !e->dport) {
+            /* the peer is copied from the request after this notice: it is the sender of the packet being processed */
+            e->dport = at->sport;
+            e->saddr[0] = at->dst[0]; e->saddr[1] = at->dst[1];
+            e->daddr[0] = at->src[0]; e->daddr[1] = at->src[1];
+        }
+        e->known = 4;                                       /* still a copy of the listener, but for the buffers */
+    }
+    e->old = old;
+    e->new = new;
+    e->state = new;
+    socket_done(e);
+}
+
+/* tcp_set_state(), inet_sk_state_store(): told before sk_state is written. A record that is lost changes nothing else:
+ * whatever else a probe would have recorded is tried, and so counted, all the same. */
 int on_inet_sock_set_state(volatile u64 *ctx)
 {
     u64 sk = ctx[0];
@@ -50,11 +77,16 @@ int on_inet_sock_set_state(volatile u64 *ctx)
     /* inet_csk_clone_lock() copies the request's cookie over the child's just after this: do not give it one now */
     int child = old == TCP_LISTEN && new == TCP_SYN_RECV;
     if (!f) {
-        struct port_key local = { netns, port };
-        int adopt = child ? ports.lookup(&local) != NULL
+        int adopt = child ? followed_port(netns, port)
                           : old == TCP_CLOSE && (new == TCP_SYN_SENT || new == TCP_LISTEN) && followed_current();
-        if (!adopt && !followed_place(netns, port, __builtin_bswap16(skc_dport(sk, TYPED))))
+        if (!adopt && !followed_sock_place(sk, netns, port, __builtin_bswap16(skc_dport(sk, TYPED)))) {
+            if (new == TCP_ESTABLISHED) {
+                struct pair p;
+                pair_of(&p, sk, TYPED);
+                pairs.delete(&p);                           /* a stranger has the tuple now */
+            }
             return 0;
+        }
         f = follow(key, 0);
         if (!f)
             return 0;
@@ -62,31 +94,16 @@ int on_inet_sock_set_state(volatile u64 *ctx)
     if (!child && (cookie = cookie_now(sk)))
         f->cookie = cookie;
     cookie = f->cookie;
-    learn_port(netns, port);
+    if (old == TCP_LISTEN && new == TCP_CLOSE)
+        listens_no_more(f);
+    else
+        learn(f, sk, new, TYPED);
 
-    struct socket_state *e = socket_record();
-    if (!e)
-        return lost(SOCKET);
-    head(&e->head, SOCKET_STATE, key, cookie, -1);
-    u64 tp = tcp_of(sk);
-    snapshot((void *)e, sk, tp, TYPED);
-    struct here *at = here();
-    if (child && at && at->packet && at->dport == port && !e->dport) {
-        /* the peer is copied from the request after this notice: it is the sender of the packet being processed */
-        e->dport = at->sport;
-        e->saddr[0] = at->dst[0]; e->saddr[1] = at->dst[1];
-        e->daddr[0] = at->src[0]; e->daddr[1] = at->src[1];
-    }
-    if (child)
-        e->known = 4;                                       /* still a copy of the listener, but for the buffers */
+    state_record(sk, cookie, old, new, port);
     if (new == TCP_LISTEN)
         note_listener(key);
     else if (old == TCP_LISTEN && new == TCP_CLOSE)
         forget_listener(key);
-    e->old = old;
-    e->new = new;
-    e->state = new;
-    socket_done(e);
     /* these come with sk_state_change(), which wakes readers and writers without sk_data_ready (tcp_finish_connect,
      * tcp_fin, tcp_reset) */
     if ((old == TCP_SYN_SENT && new == TCP_ESTABLISHED) || new == TCP_CLOSE_WAIT || (new == TCP_CLOSE && old != TCP_LISTEN))
@@ -102,6 +119,7 @@ int on_tcp_destroy_sock(volatile u64 *ctx)
     if (!f)
         return 0;
     u64 cookie = f->cookie;
+    listens_no_more(f);
     sockets.delete(&key);
     struct here *at = here();
     if (at && at->dirty == key)
@@ -128,15 +146,17 @@ int on_sk_data_ready(volatile u64 *ctx)
     u64 cookie = f->cookie;
     u8 state = skc_state(sk, TYPED);
     struct socket_readable *e = socket_record();
-    if (!e)
-        return lost(SOCKET);
-    head(&e->head, state == TCP_LISTEN ? ACCEPT_QUEUED : SOCKET_READABLE, key, cookie, -1);
-    struct here *at = here();
-    if (at)
-        at->ready = e->head.time;
-    u64 tp = tcp_of(sk);
-    snapshot((void *)e, sk, tp, TYPED);
-    socket_done(e);
+    if (e) {
+        head(&e->head, state == TCP_LISTEN ? ACCEPT_QUEUED : SOCKET_READABLE, key, cookie, -1);
+        struct here *at = here();
+        if (at)
+            at->ready = e->head.time;
+        u64 tp = tcp_of(sk);
+        snapshot((void *)e, sk, tp, TYPED);
+        socket_done(e);
+    } else {
+        lost(SOCKET);
+    }
     if (state == TCP_LISTEN)
         note_listener(key);
     tell_readers(key, cookie, state, sk_shutdown(sk, TYPED), sk_wq(sk, TYPED));

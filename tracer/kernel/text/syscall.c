@@ -43,41 +43,48 @@ static __always_inline u64 cookie_of_call(u64 sk, int current)
     if (!f && current)
         f = follow(sk, skc_cookie(sk, 0));
     if (f) {
-        learn_port(sock_netns(sk, 0), skc_num(sk, 0));
-        if (skc_state(sk, 0) == TCP_LISTEN)
+        u8 state = skc_state(sk, 0);
+        learn(f, sk, state, 0);
+        if (state == TCP_LISTEN)
             note_listener(sk);
     }
     return f ? f->cookie : 0;
 }
 
+/* By place: a process is met by a socket that it uses. From then on its waiting and its threads are followed too, not
+ * before: most of a machine's processes have nothing to do with TCP. */
+static __always_inline void met(u32 tgid)
+{
+    u32 how = FOLLOW;
+    if (!tree.lookup(&tgid))
+        tree.update(&tgid, &how);
+}
+
 static __always_inline int examine(struct call *c, u32 what, s32 fd)
 {
     int current = followed_current();
+    u32 tgid = bpf_get_current_pid_tgid() >> 32;
     c->what = what;
     c->fd = -1;
     c->sk = c->cookie = 0;
     if (what & CALL_FD) {
         int zero = 0;
         struct settings *s = settings.lookup(&zero);
-        u32 tgid = bpf_get_current_pid_tgid() >> 32, how = FOLLOW;
-        if (!s || (!current && (!s->by_port || tgid == s->ourselves)))
+        if (!s || (!current && (!(s->by_port | s->by_cgroup) || tgid == s->ourselves)))
             return 0;
         c->fd = fd;
         c->sk = sock_of(fd);
         if (!c->sk)
             return 0;
         c->cookie = cookie_of_call(c->sk, current);
-        if (!current) {
-            /* by port: a process is met by the socket it uses, and from then on its threads are followed */
-            if (!sockets.lookup(&c->sk))
-                return 0;
-            tree.update(&tgid, &how);
-        }
+        if (!current && !sockets.lookup(&c->sk))
+            return 0;
+        met(tgid);
         return 1;
     }
     if (what & CALL_EPOLL)
         c->fd = fd;
-    return current;
+    return (what & CALL_INDEX) == CALL_SOCKET ? current : followed_task(tgid) != 0;
 }
 
 int on_sys_enter(volatile u64 *ctx)
@@ -224,6 +231,7 @@ int on_sys_exit(volatile u64 *ctx)
     u64 other_sk = sock_of(other);
     u64 other_cookie = other_sk ? cookie_of_call(other_sk, 1) : 0;
     if (call == CALL_SOCKET && other_sk) {
+        met(bpf_get_current_pid_tgid() >> 32);
         c.fd = other;
         c.sk = other_sk;
         c.cookie = other_cookie;

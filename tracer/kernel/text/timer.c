@@ -42,8 +42,9 @@ static __always_inline int request_event(u64 timer, u16 kind)
 static __always_inline int timewait_event(u64 timer, u16 kind)
 {
     u64 tw = timer - AT_tw_timer;
-    struct port_key local = { sock_netns(tw, 0), skc_num(tw, 0) };
-    if (!ports.lookup(&local) && !followed_place(local.netns, local.port, __builtin_bswap16(skc_dport(tw, 0))))
+    struct pair p;
+    pair_of(&p, tw, 0);
+    if (!pairs.lookup(&p) && !followed_port(p.netns, p.port) && !followed_place(p.netns, p.port, p.peer_port))
         return 0;
     struct timewait_born *e = object_record();
     if (!e)

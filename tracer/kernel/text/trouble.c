@@ -162,13 +162,14 @@ static __always_inline u32 netns_of(u64 skb, u64 sk)
     return dev ? net_inum(dev_net(dev, 0), 0) : 0;
 }
 
-static __always_inline int followed_ports(u32 netns, u32 port, u32 peer)
+/* The tuple of a segment, as its sender has it or, when it came in, its receiver. */
+static __always_inline void pair_in(struct pair *p, struct segment *s, u32 netns, int received)
 {
-    struct port_key key = { netns, port };
-    if (ports.lookup(&key))
-        return 1;
-    key.port = peer;
-    return ports.lookup(&key) || followed_place(netns, port, peer);
+    p->netns = netns;
+    p->port = received ? s->dport : s->sport;
+    p->peer_port = received ? s->sport : s->dport;
+    p->own[0] = received ? s->dst[0] : s->src[0]; p->own[1] = received ? s->dst[1] : s->src[1];
+    p->peer[0] = received ? s->src[0] : s->dst[0]; p->peer[1] = received ? s->src[1] : s->dst[1];
 }
 
 /* ---- resets */
@@ -183,23 +184,19 @@ int on_tcp_send_reset(volatile u64 *ctx)
 #endif
     struct segment s = {};
     int whole = sk && skc_dport(sk, 0);                     /* a connection's, not a listener's */
-    u32 netns, port, peer;
+    struct pair p = {};
     u64 cookie = 0;
     if (whole) {
-        netns = sock_netns(sk, 0);
-        port = skc_num(sk, 0);
-        peer = __builtin_bswap16(skc_dport(sk, 0));
         struct followed *f = sockets.lookup(&sk);
-        if (!f && !followed_ports(netns, port, peer))
+        pair_of(&p, sk, 0);
+        if (!f && !followed_tuple(&p))
             return 0;
         cookie = f ? f->cookie : skc_cookie(sk, 0);
     } else {
         if (!skb || !segment_of(skb, &s))
             return 0;
-        netns = netns_of(skb, sk);
-        port = s.dport;
-        peer = s.sport;
-        if (!followed_ports(netns, port, peer))
+        pair_in(&p, &s, netns_of(skb, sk), 1);
+        if (!followed_tuple(&p))
             return 0;
     }
     struct reset_sent *e = object_record();
@@ -210,14 +207,14 @@ int on_tcp_send_reset(volatile u64 *ctx)
     if (whole) {
         TUPLE(e, sk, 0);
         e->state = skc_state(sk, 0);
-        if (!port)
+        if (!p.port)
             e->sport = __builtin_bswap16(inet_sport(sk, 0)); /* closed already, see snapshot() */
     } else {
-        e->saddr[0] = s.dst[0]; e->saddr[1] = s.dst[1];
-        e->daddr[0] = s.src[0]; e->daddr[1] = s.src[1];
-        e->sport = port;
-        e->dport = peer;
-        e->netns = netns;
+        e->saddr[0] = p.own[0]; e->saddr[1] = p.own[1];
+        e->daddr[0] = p.peer[0]; e->daddr[1] = p.peer[1];
+        e->sport = p.port;
+        e->dport = p.peer_port;
+        e->netns = p.netns;
         e->family = s.family;
         e->state = sk ? skc_state(sk, 0) : 0;
     }
@@ -258,12 +255,13 @@ int on_kfree_skb(volatile u64 *ctx)
     struct segment s = {};
     if (!segment_of(skb, &s))
         return 0;
-    u32 netns = netns_of(skb, sk);
-    if (!followed_ports(netns, s.dport, s.sport))
-        return 0;
     /* the socket of a buffer may be its sender's or, found early, its receiver's: its port tells */
     u32 own = sk ? skc_num(sk, 0) : 0;
     int outgoing = own && own == s.sport && own != s.dport;
+    struct pair p = {};
+    pair_in(&p, &s, netns_of(skb, sk), !outgoing);
+    if (!followed_tuple(&p))
+        return 0;
     struct followed *f = sk ? sockets.lookup(&sk) : NULL;
     int known = f && skc_dport(sk, 0);
     u64 cookie = known ? f->cookie : 0;
@@ -277,13 +275,11 @@ int on_kfree_skb(volatile u64 *ctx)
     e->flags = s.flags;
     e->family = s.family;
     e->outgoing = outgoing;
-    e->netns = netns;
-    e->saddr[0] = outgoing ? s.src[0] : s.dst[0];
-    e->saddr[1] = outgoing ? s.src[1] : s.dst[1];
-    e->daddr[0] = outgoing ? s.dst[0] : s.src[0];
-    e->daddr[1] = outgoing ? s.dst[1] : s.src[1];
-    e->sport = outgoing ? s.sport : s.dport;
-    e->dport = outgoing ? s.dport : s.sport;
+    e->netns = p.netns;
+    e->saddr[0] = p.own[0]; e->saddr[1] = p.own[1];
+    e->daddr[0] = p.peer[0]; e->daddr[1] = p.peer[1];
+    e->sport = p.port;
+    e->dport = p.peer_port;
     object_done(e);
     return 0;
 }

@@ -1,0 +1,215 @@
+/* Who is followed. The core is a map from a socket's address to its cookie, asked at every event about a socket, so it
+ * does not matter that softirqs run in whatever task they interrupt: the current task never stands for a socket's owner
+ * there. Sockets come into the map in task context when their process is followed, as children of a followed listener,
+ * or at first sight when their place is: port, network namespace, cgroup. */
+
+struct settings { u32 by_netns; u32 by_port; u32 by_cgroup; u32 everything; u64 token; u32 ourselves; u32 unused; };
+BPF_ARRAY(settings, struct settings, 1);
+static __always_inline struct settings *asked_for(void) { int zero = 0; return settings.lookup(&zero); }
+
+BPF_HASH(tree, u32, u32, 16384);                            /* tgid -> FOLLOW | INHERIT */
+BPF_HASH(netns_set, u32, u32, 1024);                        /* namespace inode */
+BPF_HASH(port_set, u32, u32, 1024);                         /* port */
+BPF_HASH(cgroup_set, u64, u32, 1024);                       /* id of a cgroup of the unified hierarchy */
+#define FOLLOW 1                                            /* its calls, threads and sockets are recorded */
+#define INHERIT 2                                           /* its children are followed */
+
+struct port_key { u32 netns; u32 port; };
+struct followed { u64 cookie; struct port_key listens; };   /* where it listens; port 0: it does not */
+BPF_HASH(sockets, u64, struct followed, 131072);            /* address of a followed socket, until it is freed */
+
+/* What is no socket (a received packet, a TIME_WAIT object, a drop) is known by its tuple, as a followed socket has it,
+ * or by the port of a followed listener. */
+struct pair { u32 netns; u16 port; u16 peer_port; u64 own[2]; u64 peer[2]; };
+BPF_TABLE("lru_hash", struct pair, u32, pairs, 65536);
+BPF_HASH(ports, struct port_key, u32, 8192);                /* -> how many followed sockets listen there */
+
+static __always_inline u32 followed_task(u32 tgid) { u32 *how = tree.lookup(&tgid); return how ? *how & FOLLOW : 0; }
+
+/* ---- places */
+
+static __always_inline int followed_place(u32 netns, u32 port, u32 peer)
+{
+    struct settings *s = asked_for();
+    if (!s)
+        return 0;
+    if (s->everything)
+        return 1;
+    if (s->by_netns && netns_set.lookup(&netns))
+        return 1;
+    return s->by_port && (port_set.lookup(&port) || port_set.lookup(&peer));
+}
+
+#define MAX_DEPTH 24                                        /* of cgroups below the one asked for */
+BPF_TABLE("lru_hash", u64, u32, cgroup_seen, 4096);         /* id -> whether it is a followed one, or below one */
+
+/* A struct cgroup of the unified hierarchy: followed when itself or an ancestor was asked for. */
+static __always_inline int followed_cgroup(u64 cgroup)
+{
+    u64 kn = cgroup ? cgroup_kn(cgroup, 0) : 0, id = kn ? kernfs_id(kn, 0) : 0;
+    u32 *seen = id ? cgroup_seen.lookup(&id) : NULL, inside = 0;
+    if (!id)
+        return 0;
+    if (seen)
+        return *seen;
+    for (int i = 0; i < MAX_DEPTH && kn; i++) {
+        u64 at = kernfs_id(kn, 0);
+        if (cgroup_set.lookup(&at)) {
+            inside = 1;
+            break;
+        }
+        u64 css = css_parent(cgroup + AT_cgroup_self, 0);
+        cgroup = css ? css - AT_cgroup_self : 0;
+        kn = cgroup ? cgroup_kn(cgroup, 0) : 0;
+    }
+    cgroup_seen.update(&id, &inside);
+    return inside;
+}
+
+/* That of the task which made the socket, for an accepted one its listener's: cgroup_sk_alloc(), cgroup_sk_clone() */
+static __always_inline int followed_sock_cgroup(u64 sk)
+{
+    u64 cgroup = sk_cgroup(sk, 0);                          /* a plain number: bits of a typed pointer may not be tested */
+    return !(cgroup & 1) && followed_cgroup(cgroup);        /* before 5.16 an odd value is a net_cls id */
+}
+
+static __always_inline int followed_sock_place(u64 sk, u32 netns, u32 port, u32 peer)
+{
+    struct settings *s = asked_for();
+    return followed_place(netns, port, peer) || (s && s->by_cgroup && followed_sock_cgroup(sk));
+}
+
+/* The current task's processes are followed by name (tree) or by the place they live in. */
+static __always_inline int followed_current(void)
+{
+    struct settings *s = asked_for();
+    u32 tgid = bpf_get_current_pid_tgid() >> 32;
+    if (followed_task(tgid))
+        return 1;
+    if (!s || tgid == 0 || tgid == s->ourselves)
+        return 0;
+    if (s->everything)
+        return 1;
+    u64 task = current_task();
+    if (s->by_cgroup) {
+        u64 set = task_cgroups(task, 0);
+        if (set && followed_cgroup(css_set_cgroup(set, 0)))
+            return 1;
+    }
+    if (!s->by_netns)
+        return 0;
+    u64 proxy = task_nsproxy(task, 0);
+    u32 inum = proxy ? net_inum(nsproxy_net(proxy, 0), 0) : 0;
+    return netns_set.lookup(&inum) != NULL;
+}
+
+/* ---- tuples */
+
+static __always_inline void pair_of(struct pair *p, u64 sk, const int typed)
+{
+    p->netns = sock_netns(sk, typed);
+    p->port = skc_num(sk, typed);
+    p->peer_port = __builtin_bswap16(skc_dport(sk, typed));
+    if (skc_family(sk, typed) == 10) {
+        v6(p->own, sk + AT_skc_v6_rcv_saddr);
+        v6(p->peer, sk + AT_skc_v6_daddr);
+    } else {
+        v4(p->own, skc_rcv_saddr(sk, typed));
+        v4(p->peer, skc_daddr(sk, typed));
+    }
+}
+
+static __always_inline void turned(struct pair *to, struct pair *from)
+{
+    to->netns = from->netns;
+    to->port = from->peer_port;
+    to->peer_port = from->port;
+    to->own[0] = from->peer[0]; to->own[1] = from->peer[1];
+    to->peer[0] = from->own[0]; to->peer[1] = from->own[1];
+}
+
+static __always_inline void learn_pair(struct pair *p)
+{
+    u32 one = 1;
+    if (!pairs.lookup(p))
+        pairs.update(p, &one);
+}
+
+/* A followed socket: so are packets that name it. One that connects has no port yet: its SYN will say (packet.c). */
+static __always_inline void learn(struct followed *f, u64 sk, u32 state, const int typed)
+{
+    if (state == TCP_LISTEN) {
+        struct port_key key = { sock_netns(sk, typed), skc_num(sk, typed) };
+        u32 zero = 0, *count = ports.lookup(&key);
+        if (f->listens.port)
+            return;
+        f->listens = key;
+        if (!count) {
+            ports.update(&key, &zero);
+            count = ports.lookup(&key);
+        }
+        if (count)
+            __sync_fetch_and_add(count, 1);
+    } else if (skc_num(sk, typed) && skc_dport(sk, typed)) {
+        struct pair p;
+        pair_of(&p, sk, typed);
+        learn_pair(&p);
+    }
+}
+
+/* The socket itself may have lost its port by now: inet_put_port() */
+static __always_inline void listens_no_more(struct followed *f)
+{
+    struct port_key key = f->listens;
+    u32 *count = key.port ? ports.lookup(&key) : NULL;
+    f->listens.port = 0;
+    if (!count)
+        return;
+    __sync_fetch_and_add(count, -1);
+    if (!*(volatile u32 *)count)
+        ports.delete(&key);
+}
+
+static __always_inline int followed_port(u32 netns, u32 port)
+{
+    struct port_key key = { netns, port };
+    return ports.lookup(&key) != NULL;
+}
+
+/* Either end of the tuple is a followed one's. */
+static __always_inline int followed_tuple(struct pair *p)
+{
+    struct pair other;
+    if (pairs.lookup(p) || followed_port(p->netns, p->port) || followed_port(p->netns, p->peer_port) ||
+        followed_place(p->netns, p->port, p->peer_port))
+        return 1;
+    turned(&other, p);
+    return pairs.lookup(&other) != NULL;
+}
+
+/* ---- sockets */
+
+static __always_inline struct followed *follow(u64 sk, u64 cookie)
+{
+    struct followed first = { cookie };
+    sockets.update(&sk, &first);
+    return sockets.lookup(&sk);
+}
+
+/* The entry of a followed socket; a socket seen for the first time is taken in when its place is followed. */
+static __always_inline struct followed *followed_sock(u64 sk, const int typed)
+{
+    struct followed *f = sockets.lookup(&sk);
+    struct settings *s = asked_for();
+    if (f || !s || !(s->everything | s->by_netns | s->by_port | s->by_cgroup))
+        return f;
+    if (sk_protocol(sk, typed) != 6)
+        return NULL;
+    u32 port = skc_num(sk, typed), netns = sock_netns(sk, typed);
+    if (!followed_sock_place(sk, netns, port, __builtin_bswap16(skc_dport(sk, typed))))
+        return NULL;
+    f = follow(sk, skc_cookie(sk, typed));
+    if (f)
+        learn(f, sk, skc_state(sk, typed), typed);
+    return f;
+}
