@@ -1,50 +1,85 @@
-"""One actor: a process of its own that plays the steps of its part and is otherwise asleep.
+"""One actor: what a step's function gets to hold, and how it tells what it does.
 
-An actor has one thread and a descriptor table whose numbers begin at 3, so what a probe sees of it is the story and
-little else. It is told what to do over a pipe, which it reads between two steps only: while a step has it sleeping in
-epoll_wait or recv, it is asleep there and nowhere else. What it did goes back over a second pipe at the end of the
-step (and in one line just before the call in which the script wants it to fall asleep). Pipes, because a control
-channel made of sockets would be in the picture.
-
-The process dies with the stage hand that forked it (PR_SET_PDEATHSIG), and the stage hand with the play.
+An actor is a process of its own that plays the steps of its part and is otherwise asleep (`scenarios.part` is its
+life). Its script sees it as an object: who it is, where the others are, and whatever it keeps as attributes from one
+step to the next. What it did goes back over a pipe at the end of the step, and in one line just before the call in
+which the script wants it to fall asleep.
 """
 
 from __future__ import annotations
 
-import ctypes
-import fcntl
 import json
 import os
-import signal
-import sys
 import time
-import traceback
-from typing import Any, Final, NoReturn
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from scenarios import calls
-from scenarios.script import Scenario, Step
+from scenarios.script import Family
 
-CONTROL_FDS_FROM: Final = 200
-"""The pipes are moved up here, out of the way of the story's descriptors."""
-PR_SET_PDEATHSIG: Final = 1
-PR_SET_NAME: Final = 15
+if TYPE_CHECKING:
+    from scenarios.peer import Peer
+
+ANYWHERE = {"ipv4": "0.0.0.0", "ipv6": "::", "mapped": "::"}
 
 
 class Actor:
     """What a step's function gets to hold: who it is, where the others are, and whatever it keeps as attributes."""
 
-    def __init__(self, name: str, addresses: dict[str, str], port: int) -> None:
+    def __init__(
+        self, name: str, addresses: dict[str, str], port: int, family: Family = "ipv4", dual: tuple[str, ...] = ()
+    ) -> None:
+        """`dual`: actors whose sockets are AF_INET6 in the `mapped` family."""
         self.name = name
         self.port = port
+        """The play's port."""
+        self.family = family
+        """`ipv4`, `ipv6` or `mapped`."""
         self._addresses = addresses
+        self._dual = dual
         self.shared: dict[str, Any] = {}
         """What the actors told each other by `share`; simple values only."""
+        self.pids: dict[str, int] = {}
+        """Process number of each actor."""
         self.told: dict[str, Any] = {}
         self.said: list[tuple[int, str]] = []
+        self.host_network = 0
+        """Inode of the host's own network, where nothing is changed."""
+        self.on_fork: Callable[[str], int] | None = None
 
-    def at(self, actor: str) -> calls.Address:
-        """Where an actor is to be found: (IPv4 address, the play's port)."""
-        return self._addresses[actor], self.port
+    if TYPE_CHECKING:
+        peer: Peer
+        """The hand-made TCP of an actor that the scenario lists in `peers`."""
+
+    @property
+    def host(self) -> str:
+        """The actor's own address, as its sockets write it."""
+        return self._seen(self._addresses[self.name])
+
+    def at(self, actor: str, nth: int = 0) -> calls.Address:
+        """Where an actor is to be found: (address, port), the play's port or the `nth` after it.
+
+        One's own place is where others find one; with `mapped` the listening side's is `::`, where both IPv4 and IPv6
+        are heard.
+        """
+        if self.family == "mapped" and actor == self.name and actor in self._dual:
+            return "::", self.port + nth
+        return self._seen(self._addresses[actor]), self.port + nth
+
+    def anywhere(self, nth: int = 0) -> calls.Address:
+        """Every address of one's own: 0.0.0.0 or ::, at the play's port or the `nth` after it."""
+        dual = self.family != "mapped" or self.name in self._dual
+        return ANYWHERE[self.family] if dual else "0.0.0.0", self.port + nth
+
+    def _seen(self, address: str) -> str:
+        """An IPv4 address as an AF_INET6 socket must write it."""
+        mapped = self.family == "mapped" and self.name in self._dual
+        return f"::ffff:{address}" if mapped and ":" not in address else address
+
+    def pid(self, actor: str) -> int:
+        """Process number of an actor, for `kill`. Raises KeyError for a child that is not born."""
+        return self.pids[actor]
 
     def share(self, **values: Any) -> None:
         """Let the other actors know values (from their next cue on)."""
@@ -54,7 +89,29 @@ class Actor:
         """Put a remark on the timeline."""
         self.said.append((time.monotonic_ns(), text))
 
+    def fork(self, child: str) -> int:
+        """Become two: the child, an actor of `children`, begins with its own next step and all one's descriptors and
+        attributes; this function goes on in the parent only. Returns the child's process number."""
+        if self.on_fork is None:
+            raise RuntimeError(f"the {self.name} cannot fork")
+        return self.on_fork(child)
+
+    def sysctl(self, name: str, value: object) -> None:
+        """Set a sysctl of one's own network now: `me.sysctl("net.ipv4.tcp_abort_on_overflow", 1)`. Never the host's.
+
+        Raises NotAllowed, OSError.
+        """
+        from scenarios import namespaces
+
+        namespaces.write_sysctls({name: str(value)}, self.host_network)
+
+    def read_sysctl(self, name: str) -> str:
+        """A sysctl of one's own network."""
+        return (Path("/proc/sys") / name.replace(".", "/")).read_text().strip()
+
     def __getattr__(self, name: str) -> Any:
+        if name == "peer":
+            raise AttributeError(f"the {self.name} is not among the scenario's `peers`, so it has no hand-made TCP")
         raise AttributeError(f"{self.name} has no {name!r} yet: an earlier step must set it")
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -86,62 +143,6 @@ class Reporter:
         while rest:
             rest = rest[os.write(self._fd, rest) :]
 
-
-def become(name: str, parent: int) -> None:
-    """Make this forked process an actor's: named, in a group of its own, and gone when the stage hand is gone."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:  # it died before the line above
-        os._exit(1)
-    libc.prctl(PR_SET_NAME, name.encode()[:15] + b"\0", 0, 0, 0)
-    os.setpgid(0, 0)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
-        signal.signal(number, signal.SIG_DFL)
-
-
-def play(name: str, scenario: Scenario, addresses: dict[str, str], port: int, cue_fd: int, report_fd: int) -> NoReturn:
-    """Play the part of `name`, from the first cue to the last; never returns."""
-    cue_fd = fcntl.fcntl(cue_fd, fcntl.F_DUPFD_CLOEXEC, CONTROL_FDS_FROM)
-    report_fd = fcntl.fcntl(report_fd, fcntl.F_DUPFD_CLOEXEC, CONTROL_FDS_FROM)
-    reporter = Reporter(report_fd)
-    calls.on_call, calls.on_sleep = reporter.call, reporter.sleep
-    calls.prepare()
-    actor = Actor(name, addresses, port)
-    os.closerange(3, CONTROL_FDS_FROM)  # last: by this the stage hand knows that the actor is ready
-    received = b""
-    while chunk := os.read(cue_fd, 65536):
-        received += chunk
-        while b"\n" in received:
-            line, received = received.split(b"\n", 1)
-            cue = json.loads(line)
-            actor.shared.update(cue["shared"])
-            _play_step(actor, scenario.steps[cue["step"] - 1], reporter)
-    os._exit(0)
-
-
-def _play_step(actor: Actor, step: Step, reporter: Reporter) -> None:
-    reporter.asleep_in = step.asleep_in
-    actor.told, actor.said = {}, []
-    try:
-        step.action(actor)
-    except SystemExit as leaving:
-        code = leaving.code if isinstance(leaving.code, int) else 0
-        reporter.tell(kind="leave", step=step.number, time=time.monotonic_ns(), code=code, said=actor.said)
-        os._exit(code)
-    except Exception as failure:
-        where = _line_of(failure, step)
-        reporter.tell(kind="fail", step=step.number, time=time.monotonic_ns(), error=f"{_words(failure)}{where}")
-    else:
-        reporter.tell(kind="done", step=step.number, time=time.monotonic_ns(), shared=actor.told, said=actor.said)
-
-
-def _words(failure: Exception) -> str:
-    text = str(failure)
-    return text if isinstance(failure, OSError) and text else f"{type(failure).__name__}: {text}"
-
-
-def _line_of(failure: Exception, step: Step) -> str:
-    """Where in the script it went wrong: the innermost frame that belongs to the script's own file."""
-    path = getattr(sys.modules.get(step.action.__module__), "__file__", None)
-    lines = [frame.lineno for frame in traceback.extract_tb(failure.__traceback__) if frame.filename == path]
-    return f" (line {lines[-1]} of the script)" if lines else ""
+    def forget(self) -> None:
+        """Drop what has been noted but not told: it is somebody else's (after a fork)."""
+        self._waiting.clear()

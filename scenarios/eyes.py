@@ -24,7 +24,7 @@ Sight = tuple[str, bool, str]
 def probes(ground: Ground) -> KernelSource:
     """Kernel probes that watch what happens on this stage and nothing else. Raises KernelError."""
     source = KernelSource()
-    pids = frozenset(ground.pids.values())
+    pids = frozenset(ground.watched)
     if ground.isolated:
         source.start(Filter(processes=pids, netns=frozenset(ground.networks.values())))
     else:
@@ -34,7 +34,7 @@ def probes(ground: Ground) -> KernelSource:
 
 def counters(ground: Ground) -> ListenCounters:
     """The kernel's own counts of connections turned away, of each network of the stage."""
-    files = {ground.networks[name]: Path(f"/proc/{pid}/net/netstat") for name, pid in ground.pids.items()}
+    files = {ground.networks[name]: Path(f"/proc/{pid}/net/netstat") for name, pid in ground.pids.items() if name in ground.networks}
     return ListenCounters(files)
 
 
@@ -58,7 +58,7 @@ def plain(stage: Stage, ground: Ground) -> tuple[list[EventSource], list[Sight]]
         if inode == netns and actor != first:
             continue  # one network, one table
         try:
-            sources.append(TableSource(stage.socket("diag", actor), inode, ports, tuple(ground.pids.values())))
+            sources.append(TableSource(stage.socket("diag", actor), inode, ports, ground.watched))
             told.append(("table", True, "sampled: what lies between two readings is not seen"))
         except OSError as refused:
             told.append(("table", False, f"sock_diag: {refused.strerror}"))

@@ -78,6 +78,8 @@ class ActorReports:
         self._add(call.enter_ns, "syscall:enter", fields, pid, call.fd)
 
     def _call(self, call: Call, pid: int) -> None:
+        if _number(call) == 0:  # none that is followed: kill, or what a hand-made peer does
+            return
         if (pid, call.name) in self._entered:  # told when it fell asleep there
             self._entered.discard((pid, call.name))
         else:

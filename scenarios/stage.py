@@ -12,6 +12,8 @@ end.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 import random
@@ -26,7 +28,8 @@ from typing import Any, Final, Literal
 
 from scenarios import registry
 from scenarios.namespaces import Kind
-from scenarios.script import Scenario
+from scenarios.places import INTERFACE
+from scenarios.script import NETWORK, Family, Scenario
 
 MESSAGE_BYTES: Final = 65536
 OPEN_SECONDS: Final = 20.0
@@ -54,18 +57,26 @@ class Ground:
     reasons: tuple[str, ...]
     """Why it is not a better place, one sentence for each that was refused."""
     pids: dict[str, int]
-    """Process number of each actor."""
+    """Process number of each actor; the forked ones come when they are born."""
     networks: dict[str, int]
     """Inode of each actor's network namespace (`skc_net->ns.inum`)."""
     addresses: dict[str, str]
-    """IPv4 address of each actor."""
+    """Address of each actor, as it goes over the wire."""
     port: int
     uid: int
+    family: Family = "ipv4"
+    by_hand: frozenset[str] = frozenset()
+    """Those of `pids` with no kernel's TCP in use: the network, and peers that speak by hand."""
 
     @property
     def isolated(self) -> bool:
         """True when nothing but the play is in its network."""
         return self.kind != "host"
+
+    @property
+    def watched(self) -> tuple[int, ...]:
+        """Processes whose system calls are of the story. The others' would only repeat what their packets show."""
+        return tuple(pid for name, pid in self.pids.items() if name not in self.by_hand)
 
     def __str__(self) -> str:
         return f"in {_WORDS[self.kind]}" + "".join(f"; {reason}" for reason in self.reasons)
@@ -74,9 +85,17 @@ class Ground:
 class Stage:
     """Sets up the network and the actors of one performance, and strikes them. Safe to use from any thread."""
 
-    def __init__(self, scenario: Scenario, origin: str, kinds: tuple[Kind, ...] | None = None) -> None:
-        """`kinds` names the places to try, best first; by default what the rights and the scenario allow."""
+    def __init__(
+        self, scenario: Scenario, origin: str, kinds: tuple[Kind, ...] | None = None, family: Family | None = None
+    ) -> None:
+        """`kinds` names the places to try, best first; by default what the rights and the scenario allow.
+
+        `family`: the scenario's first when None. Raises StageError for one in which it cannot be played.
+        """
         self.scenario = scenario
+        self.family: Family = family or scenario.families[0]
+        if self.family not in scenario.families:
+            raise StageError(f"{scenario.name} is not played over {family}, only over {', '.join(scenario.families)}")
         self.ground: Ground | None = None
         self.cues: dict[str, int] = {}
         """Writing ends of the actors' cue pipes."""
@@ -89,10 +108,10 @@ class Stage:
         self._lock = threading.Lock()
 
     @classmethod
-    def of(cls, name: str, kinds: tuple[Kind, ...] | None = None) -> Stage:
-        """The stage for a scenario by name or file. Raises registry.NotFound."""
+    def of(cls, name: str, kinds: tuple[Kind, ...] | None = None, family: Family | None = None) -> Stage:
+        """The stage for a scenario by name or file. Raises registry.NotFound, StageError."""
         origin = registry.origin(name)
-        return cls(registry.load(origin), origin, kinds)
+        return cls(registry.load(origin), origin, kinds, family)
 
     def open(self) -> Ground:
         """Set up. Raises StageError when no place is to be had or the script is broken, or when it is open already."""
@@ -105,7 +124,15 @@ class Stage:
             answer, port = self._try(kind)
             if "pids" in answer:
                 self.ground = Ground(
-                    kind, tuple(reasons), answer["pids"], answer["networks"], answer["addresses"], port, answer["uid"]
+                    kind,
+                    tuple(reasons),
+                    answer["pids"],
+                    answer["networks"],
+                    answer["addresses"],
+                    port,
+                    answer["uid"],
+                    self.family,
+                    frozenset({NETWORK, *self.scenario.peers}),
                 )
                 return self.ground
             self.close()
@@ -116,11 +143,11 @@ class Stage:
 
     def _try(self, kind: Kind) -> tuple[dict[str, Any], int]:
         """One stage hand in one kind of place: its answer and the play's port."""
-        port = self.scenario.port if kind != "host" else _free_port()
+        port = self.scenario.port if kind != "host" else _free_port(self.family, self.scenario.ports)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         complaints = os.memfd_create("stage-hand")
         pipes: dict[str, tuple[int, int]] = {}
-        for name in self.scenario.actors:
+        for name in self.scenario.cast:
             cue_end, self.cues[name] = os.pipe()
             self.reports[name], report_end = os.pipe()
             pipes[name] = (cue_end, report_end)
@@ -137,17 +164,20 @@ class Stage:
             )
             self._control = ours
             ours.settimeout(OPEN_SECONDS)
-            order = {"kind": kind, "origin": self._origin, "port": port, "pipes": pipes}
+            order = {"kind": kind, "origin": self._origin, "port": port, "pipes": pipes, "family": self.family}
             ours.send(json.dumps(order).encode())
             theirs.close()
             try:
                 message = ours.recv(MESSAGE_BYTES)
             except OSError as failure:
                 message = json.dumps({"error": f"the stage hand gave no answer: {failure}"}).encode()
-            if message:
-                return json.loads(message), port
             said = os.pread(complaints, 4096, 0).decode(errors="replace").strip().splitlines()
-            return {"error": f"the stage hand died: {said[-1] if said else 'no word'}"}, port
+            if not message:
+                return {"error": f"the stage hand died: {said[-1] if said else 'no word'}"}, port
+            answer: dict[str, Any] = json.loads(message)
+            if said and "pids" in answer:  # only who could not begin has a word to say
+                return {"error": said[-1]}, port
+            return answer, port
         finally:
             theirs.close()
             os.close(complaints)
@@ -175,8 +205,15 @@ class Stage:
 
     @property
     def interface(self) -> str:
-        """The interface on which the play's packets pass."""
-        return "eth0" if self.scenario.network == "veth" and self.ground and self.ground.isolated else "lo"
+        """Where `socket("packet")` is to be bound, so that each packet of the play is seen there once.
+
+        Empty means all interfaces: the place between more than two actors, or of a wire that does something to packets.
+        There a packet is seen as its sender let it go, before the wire has decided what becomes of it.
+        """
+        if self.scenario.network != "veth" or not self.ground or not self.ground.isolated:
+            return "lo"
+        wired = [name for name in self.scenario.actors if name not in self.scenario.children]
+        return "" if self.scenario.relayed or len(wired) != 2 else INTERFACE
 
     def close(self) -> None:
         """End actors and network. May be called twice, from any thread."""
@@ -211,17 +248,24 @@ def _places(scenario: Scenario) -> tuple[Kind, ...]:
     """The places to try, best first."""
     if scenario.isolation == "none":
         return ("host",)
+    apart = (scenario.sysctls, scenario.sysctls_of, scenario.peers, scenario.relayed)
+    required = scenario.isolation == "required" or any(apart)
     own: tuple[Kind, ...] = ("namespace", "user-namespace") if os.geteuid() == 0 else ("user-namespace",)
-    return own if scenario.isolation == "required" or scenario.sysctls else (*own, "host")
+    return own if required else (*own, "host")
 
 
-def _free_port() -> int:
-    """A port of the host's loopback on which nobody listens."""
+def _free_port(family: Family, count: int) -> int:
+    """So many ports in a row of the host's loopback on which nobody listens; the first of them."""
+    six = family == "ipv6"
     for port in random.sample(HOST_PORTS, 50):
-        with socket.socket() as trial:
+        with contextlib.ExitStack() as trials:
             try:
-                trial.bind(("127.0.0.1", port))
-            except OSError:
+                for each in range(port, port + count):
+                    trial = trials.enter_context(socket.socket(socket.AF_INET6 if six else socket.AF_INET))
+                    trial.bind(("::1" if six else "127.0.0.1", each))
+            except OSError as failure:
+                if failure.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+                    raise StageError("this machine has no IPv6 on its loopback; --family ipv4 does without") from None
                 continue
             return port
     raise StageError("no free port was found on the host's loopback")

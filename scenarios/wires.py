@@ -1,42 +1,125 @@
-"""A virtual wire between the actors' networks.
+"""Virtual wires between the actors' networks.
 
-Two actors get one veth pair, a cable with an `eth0` at either end, so each has an interface where only the other's
-packets pass. More actors would share a bridge; as long as no scenario needs that, it is refused in words.
+Two actors who only want a wire get one veth pair, a cable with an `eth0` at either end. More of them, or a wire that
+does something to packets, need a place in between, a network without an address: there a kernel's bridge joins the
+cables, or the relay (`scenarios.relay`). Every packet passes that place once, just as its sender let it go, so that is
+where it is captured when there are no probes.
+
+Nothing goes over a wire but the story's own packets: neighbours are entered by hand (no ARP, no neighbour discovery),
+IPv6 has no link-local address (no router solicitation) and no duplicate address detection. Offloads are off, so that a
+frame is what a wire would carry: not larger than the MTU, its checksums right.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
-from typing import Final
+import socket
+import struct
+from pathlib import Path
+from typing import Any, Final
 
 from pyroute2 import IPRoute
 
 from scenarios import namespaces
+from scenarios.places import INTERFACE, Place
 
-INTERFACE: Final = "eth0"
-PREFIX: Final = 24
+BRIDGE: Final = "bridge"
+NUD_PERMANENT: Final = 0x80
+IFA_F_NODAD: Final = 0x02
+SIOCETHTOOL: Final = 0x8946
+ETHTOOL_OFF: Final = {"tx checksums": 0x17, "segmentation": 0x1F, "generic segmentation": 0x24, "receive": 0x2C}
+"""ETHTOOL_STXCSUM, STSO, SGSO, SGRO (include/uapi/linux/ethtool.h)."""
 
 
-def join(networks: dict[str, int], addresses: dict[str, str]) -> None:
-    """Lay a wire between two networks, given by actor as descriptors, and give each end its address.
+def lay(networks: dict[str, int], places: dict[str, Place], between: int | None, *, mtu: int, bridged: bool) -> None:
+    """Lay the wires between networks, given by actor as descriptors.
 
-    The caller ends in the network of the last actor. Raises ValueError for any other number of actors than two,
-    OSError.
+    `between` is the network in the middle; None: there are two actors, and one cable. `bridged`: put a kernel's bridge
+    there; else leave the ends to the relay. Afterwards the caller is in one of these networks. Raises OSError, and
+    pyroute2's NetlinkError.
     """
-    if len(networks) != 2:
-        raise ValueError(f"a veth joins two actors, this play has {len(networks)}")
-    first, second = networks
-    namespaces.setns(networks[first])
-    with IPRoute() as route:
-        route.link("add", ifname=INTERFACE, kind="veth", peer={"ifname": INTERFACE, "net_ns_fd": networks[second]})
+    names = list(networks)
+    if between is None:
+        first, second = names
+        namespaces.setns(networks[first])
+        with IPRoute() as route:
+            far = {"ifname": INTERFACE, "net_ns_fd": networks[second], "address": places[second].mac, "mtu": mtu}
+            near = {"ifname": INTERFACE, "address": places[first].mac, "mtu": mtu}
+            route.link("add", kind="veth", peer=far, **near)
+    else:
+        namespaces.setns(between)
+        with IPRoute() as route:
+            if bridged:
+                route.link("add", ifname=BRIDGE, kind="bridge", mtu=mtu)
+            for name in names:
+                far = {"ifname": INTERFACE, "net_ns_fd": networks[name], "address": places[name].mac, "mtu": mtu}
+                route.link("add", ifname=places[name].port, kind="veth", peer=far, mtu=mtu)
+            _join_ports(route, [places[name].port for name in names], bridged)
     for name, network in networks.items():
         namespaces.setns(network)
-        with IPRoute() as route:
-            index = route.link_lookup(ifname=INTERFACE)[0]
-            route.addr("add", index=index, address=addresses[name], prefixlen=PREFIX)
-            route.link("set", index=index, state="up")
+        _arrive(places[name], [place for other, place in places.items() if other != name and place != places[name]])
 
 
-def network_of(pid: int) -> int:
-    """A descriptor of the network a process is in; the caller closes it."""
-    return os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+def _join_ports(route: Any, ports: list[str], bridged: bool) -> None:
+    bridge = route.link_lookup(ifname=BRIDGE)[0] if bridged else None
+    for port in ([BRIDGE] if bridged else []) + ports:
+        _quiet(port)
+        index = route.link_lookup(ifname=port)[0]
+        if bridge is not None and port != BRIDGE:
+            route.link("set", index=index, master=bridge)
+        route.link("set", index=index, state="up")
+
+
+def _arrive(place: Place, others: list[Place]) -> None:
+    """Address, neighbours and offloads of `eth0` in the network this process is in."""
+    _quiet(INTERFACE)
+    switch_offloads_off(INTERFACE)
+    with IPRoute() as route:
+        index = route.link_lookup(ifname=INTERFACE)[0]
+        route.addr("add", index=index, address=place.ipv4, prefixlen=24)
+        if Path("/proc/sys/net/ipv6").exists():
+            route.addr("add", index=index, address=place.ipv6, prefixlen=64, flags=IFA_F_NODAD)
+        route.link("set", index=index, state="up")
+        for other in others:
+            for address in (other.ipv4, other.ipv6) if Path("/proc/sys/net/ipv6").exists() else (other.ipv4,):
+                route.neigh("add", dst=address, lladdr=other.mac, ifindex=index, state=NUD_PERMANENT)
+
+
+def disarm() -> None:
+    """Take the addresses of `eth0` away: the kernel here will answer nobody, for a peer does it by hand."""
+    with IPRoute() as route:
+        index = route.link_lookup(ifname=INTERFACE)[0]
+        route.flush_addr(index=index)
+
+
+def _quiet(interface: str) -> None:
+    """No packet that is not of the story: no link-local address, no duplicate address detection."""
+    settings = Path("/proc/sys/net/ipv6/conf") / interface
+    for name, value in (("addr_gen_mode", "1"), ("accept_dad", "0"), ("router_solicitations", "0")):
+        if (settings / name).exists():
+            (settings / name).write_text(value)
+
+
+def switch_offloads_off(interface: str) -> None:
+    """ethtool -K: what a card would do is done by the stack. What the interface does not know of is passed over."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        for command in ETHTOOL_OFF.values():
+            value = bytearray(struct.pack("=II", command, 0))
+            held = (bytes(interface, "ascii"), _address_of(value))
+            try:
+                fcntl.ioctl(any_socket, SIOCETHTOOL, struct.pack("16sP16x", *held))
+            except OSError as failure:
+                if failure.errno not in (95, 22):  # EOPNOTSUPP, EINVAL
+                    raise
+
+
+def _address_of(value: bytearray) -> int:
+    import ctypes
+
+    return ctypes.addressof(ctypes.c_char.from_buffer(value))
+
+
+def network_here() -> int:
+    """A descriptor of the network this process is in; the caller closes it."""
+    return os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)

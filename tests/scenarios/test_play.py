@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from scenarios.play import Play, Report, thread_state
+from scenarios.play import Play, Report
+from scenarios.procfs import thread_state
 from scenarios.stage import Stage
 
 from .conftest import Perform
@@ -118,7 +119,9 @@ def test_an_actor_that_is_not_woken_is_missed(perform: Perform, tmp_path: Path) 
     )
     play = perform(script(tmp_path, lines))
     assert play.wait(10)
-    assert play.failure == "step 2: waited 0.1 s for the server to be woken"
+    line = HEAD.count("\n") + 3
+    where = f"it is asleep, epoll_wait in line {line} of the script"
+    assert play.failure == f"step 2: waited 0.1 s for the server to be woken; {where}"
 
 
 def test_actors_can_share_values_and_remarks(perform: Perform, tmp_path: Path) -> None:
