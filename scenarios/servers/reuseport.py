@@ -25,8 +25,8 @@ from scenarios.servers.service import Service
 def work(row: int, port: int, ready: int) -> None:
     """One worker: the loop of epoll_level.py on a listener of its own; `ready` is told when it is open."""
     service = Service(__doc__, blocking=False, listen=False, row=row)
-    service.options.port = port
-    service.listen(False, reuse_port=True, announce=False)
+    service.options.port, service.options.reuse_port = port, True
+    service.listen(False, announce=False)
     service.counters.add(tasks=1)
     os.write(ready, b".")
     epoll_level.run(service)

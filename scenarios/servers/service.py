@@ -70,6 +70,8 @@ class Options(argparse.Namespace):
     slice: float
     grace: float
     counters: str
+    row: int
+    reuse_port: bool
 
 
 def options(story: str, arguments: list[str] | None = None) -> Options:
@@ -87,6 +89,8 @@ def options(story: str, arguments: list[str] | None = None) -> Options:
     parser.add_argument("--slice", type=float, default=0.005, metavar="S", help="the dispatcher's time slice")
     parser.add_argument("--grace", type=float, default=2.0, metavar="S", help="for clients that do not read")
     parser.add_argument("--counters", default="", metavar="FILE", help="where to count, for a monitor")
+    parser.add_argument("--row", type=int, default=0, help="which row of that file")
+    parser.add_argument("--reuse-port", action="store_true", help="others may listen on the same port (SO_REUSEPORT)")
     return parser.parse_args(arguments, namespace=Options())
 
 
@@ -137,7 +141,7 @@ class Service:
 
     def __init__(self, story: str, *, blocking: bool, listen: bool = True, row: int = 0) -> None:
         self.options = options(story)
-        self.counters = Counters(self.options.counters, row)
+        self.counters = Counters(self.options.counters, self.options.row + row)
         self.connections: set[socket.socket] = set()
         self.stopping = False
         self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
@@ -146,12 +150,12 @@ class Service:
         if listen:
             self.listen(blocking)
 
-    def listen(self, blocking: bool, *, reuse_port: bool = False, announce: bool = True) -> None:
+    def listen(self, blocking: bool, *, announce: bool = True) -> None:
         """Open the door and say where it is."""
         family = socket.AF_INET6 if ":" in self.options.host else socket.AF_INET
         self.listener = socket.socket(family, socket.SOCK_STREAM)
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if reuse_port:
+        if self.options.reuse_port:
             self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         self.listener.bind((self.options.host, self.options.port))
         self.options.port = self.listener.getsockname()[1]

@@ -1,0 +1,1 @@
+"""Load: many clients against one of the server models, both real processes, and what it cost."""

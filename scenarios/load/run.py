@@ -1,0 +1,298 @@
+"""One load against one model, from the start of the server to its end.
+
+The acts are those of the clients: connect, talk, close. What the server used is taken over the second act only, when
+all connections stand; what it holds is read at its end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import resource
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from scenarios.load.measure import AcceptQueue, Usage, usage
+from scenarios.load.plan import Outcome, Plan
+from scenarios.servers.models import MODELS
+from scenarios.servers.service import Counters
+
+START_SECONDS: Final = 20.0
+STOP_SECONDS: Final = 20.0
+PACE: Final = 0.25
+"""Seconds between two looks at a load under way."""
+SPARE_FILES: Final = 200
+EVENLY: Final = 0.9
+_ROOT: Final = str(Path(__file__).resolve().parent.parent.parent)
+
+
+class LoadFailed(RuntimeError):
+    """The load could not be brought about; str() says why."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """How a load stands."""
+
+    model: str
+    act: str
+    """connect, talk or close."""
+    seconds: float
+    """Since it began."""
+    counted: dict[str, int]
+    """The server's own counters."""
+    accept_queue: int
+    used: Usage
+
+
+@dataclass
+class Report:
+    """What came of a load against one model."""
+
+    model: str
+    plan: Plan
+    outcome: Outcome
+    used: Usage
+    """Over the second act; memory, threads and files at its end."""
+    base: Usage
+    """Of the server when nobody was connected."""
+    counted: dict[str, int]
+    accept_queue: int
+    """The longest seen."""
+    syscalls: int | None
+    """Of the server in the second act; None: not counted."""
+    notes: list[str] = field(default_factory=list)
+    said: str = ""
+    """What the server said when it ended."""
+
+    def figures(self) -> dict[str, Any]:
+        """The report as one flat row; seconds, bytes and counts."""
+        outcome, messages = self.outcome, max(self.outcome.messages, 1)
+        row: dict[str, Any] = {
+            "model": self.model,
+            "connections": outcome.connected,
+            "held": outcome.held,
+            "errors": dict(outcome.errors),
+            "connect_rate": outcome.connected / outcome.connect_seconds if outcome.connect_seconds else None,
+            "messages": outcome.messages,
+            "messages_rate": outcome.messages / outcome.seconds if outcome.seconds else None,
+        }
+        for name, histogram in (("connect", outcome.connect), ("round_trip", outcome.round_trip)):
+            for percent in (50, 90, 99, 99.9):
+                row[f"{name}_p{percent:g}"] = histogram.percentile(percent) if histogram.count else None
+        held = self.outcome.held
+        return row | {
+            "cpu": self.used.cpu,
+            "cpu_per_message": self.used.cpu / messages if outcome.messages else None,
+            "memory": self.used.memory,
+            "memory_per_connection": (self.used.memory - self.base.memory) / held if held else None,
+            "tcp_memory": self.used.tcp_memory,
+            "threads": self.used.threads,
+            "tasks": self.counted["tasks"],
+            "files": self.used.files,
+            "wakeups_per_message": self.used.wakeups / messages if outcome.messages else None,
+            "preemptions": self.used.preemptions,
+            "syscalls_per_message": self.syscalls / messages if self.syscalls and outcome.messages else None,
+            "accept_queue_max": self.accept_queue,
+            "server": {name: self.counted[name] for name in ("turned_away", "emfile", "timeouts", "errors")},
+            "notes": self.notes,
+        }
+
+
+class _Server:
+    """The model under measure: one process, or several on the same port where one may not have descriptors enough."""
+
+    def __init__(self, model: str, plan: Plan, arguments: Sequence[str], folder: Path) -> None:
+        self.counters = folder / "counters"
+        self.counters.touch()
+        self.notes: list[str] = []
+        self.processes: list[subprocess.Popen[bytes]] = []
+        self._counting: list[int] = []
+        self.address = ("", 0)
+        wanted = plan.connections + plan.slow + SPARE_FILES
+        most = _descriptors()
+        # The kernel spreads connections over the listeners by a hash, that is, not quite evenly.
+        number = 1 if wanted <= most or model == "reuseport" else math.ceil(wanted / most / EVENLY)
+        if number > 1:
+            self.notes.append(f"{number} processes share the port: each may have {most} descriptors here")
+            arguments = [*arguments, "--reuse-port"]
+        try:
+            for row in range(number):
+                self._start(model, min(wanted, most), [*arguments, "--row", str(row), "--port", str(self.address[1])])
+        except LoadFailed:
+            self.end()
+            raise
+
+    def _start(self, model: str, files: int, arguments: Sequence[str]) -> None:
+        ours, theirs = socket.socketpair()
+        launch = [sys.executable, "-m", "scenarios.load.launch", str(theirs.fileno()), str(max(files, 1024))]
+        program = [sys.executable, "-m", f"scenarios.servers.{MODELS[model].module}", "--counters", str(self.counters)]
+        process = subprocess.Popen(
+            [*launch, *program, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            pass_fds=[theirs.fileno()],
+            cwd=_ROOT,
+            start_new_session=True,
+        )
+        self.processes.append(process)
+        theirs.close()
+        word, fds, _, _ = socket.recv_fds(ours, 4096, 1)
+        ours.close()
+        self._counting += fds
+        if not fds and word.decode() not in self.notes:
+            self.notes.append(word.decode())
+        assert process.stdout is not None
+        ready, _, _ = select.select([process.stdout], [], [], START_SECONDS)
+        words = process.stdout.readline().decode().split() if ready else []
+        if words[:2] != ["listening", "on"]:
+            said = self.end().splitlines()
+            raise LoadFailed(f"the model {model} did not start: {said[-1] if said else 'no word from it'}")
+        self.address = (words[2], int(words[4]))
+
+    def counted(self) -> dict[str, int]:
+        """The server's own counters."""
+        return Counters.read(str(self.counters))
+
+    def used(self) -> Usage:
+        """By all its processes."""
+        return usage([process.pid for process in self.processes])
+
+    def syscalls(self) -> int | None:
+        """Made so far, by all its threads and processes; None where they are not counted."""
+        if len(self._counting) < len(self.processes):
+            return None
+        return sum(int.from_bytes(os.read(fd, 8), sys.byteorder) for fd in self._counting)
+
+    def end(self) -> str:
+        """Stop it; what it said."""
+        for fd in self._counting:
+            os.close(fd)
+        self._counting = []
+        for process in self.processes:
+            process.send_signal(signal.SIGTERM)
+        said = []
+        for process in self.processes:
+            try:
+                said.append(process.communicate(timeout=STOP_SECONDS)[1])
+            except subprocess.TimeoutExpired:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                said.append(process.communicate()[1])
+            except ValueError:  # ended before
+                continue
+        return b"".join(said).decode(errors="replace").strip()
+
+
+def _descriptors() -> int:
+    """How many descriptors a process started by us may have: the hard limit, raised where the rights suffice."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = int(Path("/proc/sys/fs/nr_open").read_text())
+    trial = "import resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[1]),) * 2)"
+    raised = subprocess.run([sys.executable, "-c", trial, str(most)], stderr=subprocess.DEVNULL, check=False)
+    return most if raised.returncode == 0 or hard == resource.RLIM_INFINITY else hard
+
+
+class _Clients:
+    """The client processes."""
+
+    def __init__(self, plan: Plan, address: tuple[str, int]) -> None:
+        program = [sys.executable, "-m", "scenarios.load.client"]
+        self.processes = [
+            subprocess.Popen(
+                [*program, _json(plan.share(place)), *map(str, address), str(place)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                cwd=_ROOT,
+                start_new_session=True,
+            )
+            for place in range(plan.clients)
+        ]
+
+    def act(self, word: str, meanwhile: Callable[[], None]) -> Outcome:
+        """Let all of them do one act; what they saw, all acts so far together. Raises LoadFailed."""
+        for process in self.processes:
+            assert process.stdin is not None
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.write(f"{word}\n".encode())
+                process.stdin.flush()
+        outcome = Outcome()
+        waiting = {process.stdout for process in self.processes if process.stdout is not None}
+        while waiting:
+            ready, _, _ = select.select(list(waiting), [], [], PACE)
+            for pipe in ready:
+                line = pipe.readline()
+                if not line:
+                    raise LoadFailed("a client process has died")
+                outcome.merge(json.loads(line))
+                waiting.discard(pipe)
+            meanwhile()
+        return outcome
+
+    def end(self) -> None:
+        """End them."""
+        for process in self.processes:
+            if process.stdin is not None:
+                process.stdin.close()
+        for process in self.processes:
+            try:
+                process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
+
+
+def run(
+    model: str, plan: Plan, arguments: Sequence[str] = (), watch: Callable[[Moment], None] = lambda moment: None
+) -> Report:
+    """Load one model. `arguments` go to the server; `watch` is called a few times a second. Raises LoadFailed."""
+    with tempfile.TemporaryDirectory(prefix="synfin-load-") as folder, contextlib.ExitStack() as undo:
+        server = _Server(model, plan, arguments, Path(folder))
+        undo.callback(server.end)
+        base = server.used()
+        clients = _Clients(plan, server.address)
+        undo.callback(clients.end)
+        queue = AcceptQueue(server.address[1])
+        undo.callback(queue.close)
+        began = time.monotonic()
+
+        def look(act: str) -> Callable[[], None]:
+            def now() -> None:
+                waiting = queue.look()
+                watch(Moment(model, act, time.monotonic() - began, server.counted(), waiting, server.used()))
+
+            return now
+
+        connected = clients.act("connect", look("connect"))
+        before, calls_before = server.used(), server.syscalls()
+        outcome = clients.act("talk", look("talk"))
+        used, calls, counted = server.used().since(before), server.syscalls(), server.counted()
+        outcome.connect_seconds = connected.connect_seconds or outcome.seconds
+        clients.act("close", look("close"))
+        said = server.end()
+    syscalls = calls - calls_before if calls is not None and calls_before is not None else None
+    return Report(model, plan, outcome, used, base, counted, queue.most, syscalls, server.notes, said)
+
+
+def _json(plan: Plan) -> str:
+    told = asdict(plan)
+    return json.dumps({name: "inf" if value == float("inf") else value for name, value in told.items()})
+
+
+def compare(models: Sequence[str], plan: Plan, arguments: Sequence[str] = ()) -> Iterator[Report]:
+    """One model after the other under the same load."""
+    for model in models:
+        yield run(model, plan, arguments)
