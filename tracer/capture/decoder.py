@@ -1,6 +1,6 @@
 """Decoding a batch: frames whose positions are known become rows, and what became of the others is counted.
 
-The three forms give the same rows: numba's (``compiled``), numpy's columns (``columns``), and the plain loops
+The three forms give the same rows: machine code (``compiled``), numpy's columns (``columns``), and the plain loops
 (``plain``), which exist to be compared with.
 """
 
@@ -12,13 +12,14 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tracer.capture.columns import SLACK, Ints, extract_columns, locate_common
+from tracer.capture.columns import Ints, extract_columns, locate_common
 from tracer.capture.compiled import PLAIN, Kernels, compiled
 from tracer.capture.fragments import Reassembler
-from tracer.capture.layers import locate
+from tracer.capture.layers import locate, locate_all
 from tracer.capture.linktypes import link_name
 from tracer.capture.outcomes import FRAGMENT, FRAGMENT_LOST, OUTCOMES, TCP, Notes
 from tracer.capture.outcomes import LINK as LINK_UNKNOWN
+from tracer.capture.rows import extract
 from tracer.segments import SEGMENT
 
 Form = Literal["plain", "columns", "compiled"]
@@ -55,10 +56,10 @@ class Decoder:
         self._notes = notes
         self._reassembler = Reassembler()
 
-    def use(self, form: Form) -> bool:
-        """Change the form; False, and no change, where it is not to be had here."""
+    def use(self, form: Form, *, wait: bool = False) -> bool:
+        """Change the form; False, and no change, where it is not to be had here (yet; ``wait`` waits for that)."""
         if form == "compiled":
-            kernels = compiled()
+            kernels = compiled(wait=wait)
             if kernels is None:
                 return False
             self.kernels = kernels
@@ -74,42 +75,44 @@ class Decoder:
         first packet.
         """
         count = len(frames.start)
+        outcome = frames.outcome
+        ip, stop = np.zeros(count, np.int64), np.zeros(count, np.int64)
+        if self.form == "columns":
+            rows = self._columns(buf, octets, base, first, frames, ip, stop)
+        else:
+            rows = np.empty(count, SEGMENT)
+            memory: Any = octets if self.kernels.compiled else buf
+            rows = rows[: self.kernels.decode_all(
+                memory, base, first, frames.start, frames.caplen, frames.wire, frames.link, frames.time, outcome,
+                ip, stop, rows,
+            )]  # fmt: skip
+        if len(rows) == count:  # nearly every frame of a large capture is a segment
+            return rows
+        segments = np.flatnonzero(outcome == TCP)
+        whole = self._fragments(buf, base, first, frames, ip, stop) if (outcome == FRAGMENT).any() else []
+        self._count(base, first, frames)
+        return self._insert(rows, segments, whole, base, first, frames) if whole else rows
+
+    def _columns(
+        self, buf: bytearray, octets: NDArray[np.uint8], base: int, first: int, frames: Frames, ip: Ints, stop: Ints
+    ) -> NDArray[Any]:
         cut = frames.start + frames.caplen
         end = frames.start + np.maximum(frames.wire, frames.caplen)
-        outcome = frames.outcome
-        ip, tcp, stop = (np.zeros(count, np.int64) for _ in range(3))
-        found = (outcome, ip, tcp, stop)
-        todo = np.flatnonzero(outcome == TCP)
-        memory: Any = octets if self.form == "compiled" else buf
-        if self.form == "columns":
-            todo = locate_common(octets, frames.start, cut, end, frames.link, todo, *found)
-        self.kernels.locate_all(memory, frames.start, cut, end, frames.link, todo, *found)
-        whole = self._fragments(buf, base, first, frames, ip, stop) if (outcome == FRAGMENT).any() else []
-        segments = np.flatnonzero(outcome == TCP)
-        if len(segments) < count:
-            self._count(base, first, frames)
-        # nearly every frame of a large capture is a segment: views then, no copies
-        which = segments if len(segments) < count else slice(None)
-        rows = np.empty(len(segments), SEGMENT)
-        self._extract(buf, octets, ip[which], tcp[which], stop[which], cut[which], rows)
-        self._stamp(rows, which, segments + first, base, frames)
-        if whole:
-            rows = self._insert(rows, segments, whole, base, first, frames)
+        found = frames.outcome, ip, np.zeros(len(cut), np.int64), stop
+        todo = np.flatnonzero(frames.outcome == TCP)
+        todo = locate_common(octets, frames.start, cut, end, frames.link, todo, *found)
+        locate_all(buf, frames.start, cut, end, frames.link, todo, *found)
+        which = np.flatnonzero(frames.outcome == TCP)
+        rows = np.empty(len(which), SEGMENT)
+        extract_columns(buf, octets, ip[which], found[2][which], stop[which], cut[which], rows)
+        self._stamp(rows, which, base, first, frames)
         return rows
 
-    def _extract(
-        self, buf: bytearray, octets: NDArray[np.uint8], ip: Ints, tcp: Ints, stop: Ints, cut: Ints, rows: NDArray[Any]
-    ) -> None:
-        if self.form == "columns":
-            extract_columns(buf, octets, ip, tcp, stop, cut, rows)
-        else:
-            self.kernels.extract(octets if self.form == "compiled" else buf, ip, tcp, stop, cut, rows)
-
     @staticmethod
-    def _stamp(rows: NDArray[Any], which: Ints | slice, numbers: Ints, base: int, frames: Frames) -> None:
+    def _stamp(rows: NDArray[Any], which: Ints, base: int, first: int, frames: Frames) -> None:
         """The columns that come from the record, not from the packet."""
         rows["time"] = frames.time[which]
-        rows["frame"] = numbers
+        rows["frame"] = which + first
         rows["caplen"] = frames.caplen[which]
         rows["offset"] = frames.start[which] + base
 
@@ -119,7 +122,7 @@ class Decoder:
         """``rows`` with those of reassembled datagrams in their places."""
         extra = np.concatenate([row for _, row in whole])
         where = np.array([index for index, _ in whole], np.int64)
-        self._stamp(extra, where, where + first, base, frames)
+        self._stamp(extra, where, base, first, frames)
         merged: NDArray[Any] = np.insert(rows, np.searchsorted(segments, where), extra)
         return merged
 
@@ -139,10 +142,8 @@ class Decoder:
                 size = len(datagram)
                 code, at, tcp, end = locate(datagram, 0, size, size, 101)
                 if code == TCP:
-                    memory = bytearray(datagram + bytes(SLACK))
                     row = np.empty(1, SEGMENT)
-                    place = [np.array([n], np.int64) for n in (at, tcp, end, size)]
-                    self._extract(memory, np.frombuffer(memory, np.uint8), place[0], place[1], place[2], place[3], row)
+                    extract(datagram, at, tcp, end, size, row[0])
                     done.append((index, row))
                 if code != FRAGMENT:
                     break

@@ -147,8 +147,5 @@ def locate_all(
         outcome[i], ip[i], tcp[i], stop[i] = locate(buf, int(start[i]), int(cut[i]), int(end[i]), int(link[i]))
 
 
-KERNELS: Final = (
-    "locate",
-    "locate_all",
-)
+KERNELS: Final = ("locate",)
 """Functions numba may compile, each after those it calls."""

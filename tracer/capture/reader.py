@@ -9,6 +9,7 @@ the format allows, and says so in ``notes``.
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Callable, Iterator
 from typing import Any, Final, Literal
 
@@ -16,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracer.capture.blocks import Block, Frame, Journal
+from tracer.capture.compiled import CODE
 from tracer.capture.decoder import Decoder, Form, Frames
 from tracer.capture.outcomes import LEFT_OUT, NO_TIME, Notes
 from tracer.capture.pcapng import Interface, Order, Section, byte_order, packet_interface, read_interface, read_section
-from tracer.capture.records import pcap_frames, pcapng_frames
+from tracer.capture.records import pcap_frames, pcap_frames_compiled, pcapng_frames
 from tracer.capture.source import ByteSource, CaptureError, Readable, looks_like
 from tracer.capture.walk import (
     BAD_LENGTH,
@@ -40,7 +42,7 @@ from tracer.capture.window import BLOCK, LARGEST, Window
 from tracer.segments import SEGMENT
 
 COMPILE_FROM: Final = 100_000
-"""Packets from which numba's import and load pay."""
+"""Packets from which the compiled form pays."""
 BATCH: Final = 16_384
 """Records decoded at a time: their rows still fit a processor's cache."""
 LONGEST_RECORD: Final = 262_144
@@ -95,10 +97,10 @@ class Capture:
         """Index of the current section's first interface."""
         self._window = Window(source, block)
         self._decoder = Decoder(self.notes)
-        self._forced = form is not None
-        if form is not None and not self._decoder.use(form):
+        if form is not None and not self._decoder.use(form, wait=True):
             raise CaptureError(f"numba is not installed, so captures cannot be decoded in the form {form!r}")
-        self._decided = self._forced
+        self._decided = form is not None
+        self._compiler: subprocess.Popen[bytes] | None = None
         self._found = np.empty(BATCH, np.int64)
         self._kinds = np.empty(BATCH, np.int64)
         self._ended = False
@@ -219,8 +221,8 @@ class Capture:
                 self._decide()
 
     def _decide(self) -> None:
-        """Take the compiled form once the capture turns out to be large."""
-        if self._decided:
+        """Take the compiled form once the capture turns out to be large, and the form is there."""
+        if self._decided or (self._compiler is not None and self._compiler.poll() is None):
             return
         expected = float(self.packets)
         if self._source.total and self._source.done:
@@ -229,8 +231,10 @@ class Capture:
                 read = self._window.offset
             expected = self.packets * self._source.total / max(read, 1)
         if expected >= COMPILE_FROM:
-            self._decided = True
-            self._decoder.use("compiled")
+            self._decided = self._decoder.use("compiled") or self._compiler is not None
+            if not self._decided:
+                self._compiler = CODE.aside()
+                self._decided = self._compiler is None
 
     def _end(self, problem: str = "") -> None:
         """Reading is over, at a problem or at the end of the stream."""
@@ -269,8 +273,9 @@ class Capture:
         return self._window.octets if self._decoder.form == "compiled" else self._window.buf
 
     def _decode_pcap(self, found: NDArray[np.int64]) -> Block:
-        interface = self._interfaces[0]
-        return self._decode(pcap_frames(self._window.octets, found, self._record, self._order, interface), [])
+        place = self._window.octets, found, self._record, self._order, self._interfaces[0]
+        kernels = self._decoder.kernels
+        return self._decode(pcap_frames_compiled(kernels, *place) if kernels.compiled else pcap_frames(*place), [])
 
     def _decode(self, frames: Frames, journals: list[Journal]) -> Block:
         window = self._window

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from tracer.capture.columns import Ints
 from tracer.capture.columns import at as records
+from tracer.capture.compiled import Kernels
 from tracer.capture.decoder import Frames
 from tracer.capture.outcomes import BAD_RECORD, NO_INTERFACE
 from tracer.capture.pcapng import Interface, Order, nanoseconds
@@ -40,6 +41,17 @@ def pcap_frames(octets: NDArray[np.uint8], found: Ints, header: int, order: Orde
         time=nanoseconds(ticks, interface),
         outcome=np.zeros(len(found), np.int64),
     )
+
+
+def pcap_frames_compiled(
+    kernels: Kernels, octets: NDArray[np.uint8], found: Ints, header: int, order: Order, interface: Interface
+) -> Frames:
+    """The same by the compiled loop."""
+    start, caplen, wire, time = (np.empty(len(found), np.int64) for _ in range(4))
+    unit = 10 ** (9 - interface.resolution)
+    kernels.pcap_fields(octets, found, header, int(order == "little"), unit, start, caplen, wire, time)
+    link, outcome = np.full(len(found), interface.link_type, np.int64), np.zeros(len(found), np.int64)
+    return Frames(start, caplen, wire, link, time, outcome)
 
 
 def pcapng_frames(

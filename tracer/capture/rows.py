@@ -9,9 +9,6 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import numpy as np
-from numpy.typing import NDArray
-
 from tracer.capture.walk import Octets
 from tracer.segments import MAX_SACK_BLOCKS, V4_MAPPED
 
@@ -81,56 +78,47 @@ def clear_options(row: Any) -> None:
         row["sack_right"][k] = 0
 
 
-def extract(
-    buf: Octets,
-    ip: NDArray[np.int64],
-    tcp: NDArray[np.int64],
-    stop: NDArray[np.int64],
-    cut: NDArray[np.int64],
-    rows: NDArray[Any],
-) -> None:
-    """Fill ``rows`` but for time, frame, caplen and offset.
+def extract(buf: Octets, ip: int, tcp: int, stop: int, cut: int, row: Any) -> None:
+    """Fill ``row`` but for time, frame, caplen and offset.
 
-    Where each packet's IP header, TCP header, payload end and end of captured bytes are in ``buf``.
+    Where the packet's IP header, TCP header, payload end and end of captured bytes are in ``buf``.
     """
-    for i in range(len(rows)):
-        row = rows[i]
-        at = int(ip[i])
-        if buf[at] >> 4 == 4:
-            row["family"] = 4
-            row["src_hi"] = 0
-            row["src_lo"] = b32(buf, at + 12) | V4_MAPPED
-            row["dst_hi"] = 0
-            row["dst_lo"] = b32(buf, at + 16) | V4_MAPPED
-            row["ip_id"] = b16(buf, at + 4)
-            row["ttl"] = buf[at + 8]
-        else:
-            row["family"] = 6
-            row["src_hi"] = b64(buf, at + 8)
-            row["src_lo"] = b64(buf, at + 16)
-            row["dst_hi"] = b64(buf, at + 24)
-            row["dst_lo"] = b64(buf, at + 32)
-            row["ip_id"] = 0
-            row["ttl"] = buf[at + 7]
-        at = int(tcp[i])
-        header = (buf[at + 12] >> 4) * 4
-        row["sport"] = b16(buf, at)
-        row["dport"] = b16(buf, at + 2)
-        row["seq"] = b32(buf, at + 4)
-        row["ack"] = b32(buf, at + 8)
-        row["flags"] = b16(buf, at + 12) & 0x1FF
-        row["window"] = b16(buf, at + 14)
-        row["urgent"] = b16(buf, at + 18)
-        row["header"] = header
-        row["length"] = stop[i] - at - header
-        clear_options(row)
-        row["partial"] = 0
-        options_end = at + header
-        if options_end > cut[i]:
-            options_end = int(cut[i])
-            row["partial"] = 1
-        if options_end > at + 20:
-            read_options(buf, at + 20, options_end, row)
+    at = ip
+    if buf[at] >> 4 == 4:
+        row["family"] = 4
+        row["src_hi"] = 0
+        row["src_lo"] = b32(buf, at + 12) | V4_MAPPED
+        row["dst_hi"] = 0
+        row["dst_lo"] = b32(buf, at + 16) | V4_MAPPED
+        row["ip_id"] = b16(buf, at + 4)
+        row["ttl"] = buf[at + 8]
+    else:
+        row["family"] = 6
+        row["src_hi"] = b64(buf, at + 8)
+        row["src_lo"] = b64(buf, at + 16)
+        row["dst_hi"] = b64(buf, at + 24)
+        row["dst_lo"] = b64(buf, at + 32)
+        row["ip_id"] = 0
+        row["ttl"] = buf[at + 7]
+    at = tcp
+    header = (buf[at + 12] >> 4) * 4
+    row["sport"] = b16(buf, at)
+    row["dport"] = b16(buf, at + 2)
+    row["seq"] = b32(buf, at + 4)
+    row["ack"] = b32(buf, at + 8)
+    row["flags"] = b16(buf, at + 12) & 0x1FF
+    row["window"] = b16(buf, at + 14)
+    row["urgent"] = b16(buf, at + 18)
+    row["header"] = header
+    row["length"] = stop - at - header
+    clear_options(row)
+    row["partial"] = 0
+    options_end = at + header
+    if options_end > cut:
+        options_end = cut
+        row["partial"] = 1
+    if options_end > at + 20:
+        read_options(buf, at + 20, options_end, row)
 
 
 KERNELS: Final = ("b16", "b32", "b64", "read_options", "clear_options", "extract")

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from tracer.capture.columns import SLACK
 from tracer.capture.source import ByteSource
 
-BLOCK: Final = 4 << 20
-"""Bytes of the buffer: large enough that work per read is small, small enough to stay in cache-sized pieces."""
+BLOCK: Final = 1 << 20
+"""Bytes of the buffer: large enough that work per read is small, small enough to stay in a processor's own cache."""
 LARGEST: Final = 16 << 20
 """Bytes of the largest record taken, which is what Wireshark takes too."""
 

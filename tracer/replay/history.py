@@ -141,8 +141,9 @@ def histories(flows: NDArray[Any]) -> NDArray[Any]:
 def conn_states(flows: NDArray[Any], directions: NDArray[Any]) -> NDArray[Any]:
     """Zeek's conn_state of each flow row; ``directions`` has shape (n, 2)."""
     flipped = flows["flipped"].astype(bool)
-    orig = np.where(flipped, directions[:, 1], directions[:, 0])
-    resp = np.where(flipped, directions[:, 0], directions[:, 1])
+    sent = {name: directions[name] for name in ("syns", "fins", "rsts", "packets")}
+    orig = {name: np.where(flipped, column[:, 1], column[:, 0]) for name, column in sent.items()}
+    resp = {name: np.where(flipped, column[:, 0], column[:, 1]) for name, column in sent.items()}
     o_syn, o_fin, o_rst = (orig[name] > 0 for name in ("syns", "fins", "rsts"))
     r_syn, r_fin, r_rst = (resp[name] > 0 for name in ("syns", "fins", "rsts"))
     # Zeek ends a connection with its first RST: one that answers a RST tells nothing.
@@ -165,4 +166,6 @@ def conn_states(flows: NDArray[Any], directions: NDArray[Any]) -> NDArray[Any]:
         (o_syn & r_syn, "S1"),
         (o_syn & ~r_more, "S0"),
     )
-    return np.select([case for case, _ in cases], [word for _, word in cases], "OTH").astype("S6")
+    words = np.array([word for _, word in cases] + ["OTH"], "S6")
+    found: NDArray[Any] = words[np.select([case for case, _ in cases], list(range(len(cases))), len(cases))]
+    return found
