@@ -9,6 +9,7 @@ events is searched in milliseconds.
 
 from __future__ import annotations
 
+from collections.abc import Set
 from typing import Any, Final
 
 import numpy as np
@@ -108,6 +109,11 @@ class Relevant:
         """Its own sockets: what was done with them before they were connected belongs to it too."""
         self._done = self._looked = self._found = 0
         self._orders = _none()
+
+    @property
+    def sockets(self) -> Set[int]:
+        """Numbers of its own sockets."""
+        return self._sockets
 
     @property
     def joined(self) -> int:

@@ -22,13 +22,15 @@ from tui.feed import Feed
 from tui.keys import KEYS
 from tui.screens.trace import TraceScreen
 from tui.themes import NAMES, themes
+from tui.tools import Tools
 
 
 class SynfinApp(App[None]):
     """The screen for one feed.
 
     `mode` says whether events are happening now or are read from a file; `clock` gives seconds for playback and rates,
-    `wall` ns since the Unix epoch for what goes on without events; only tests replace them.
+    `wall` ns since the Unix epoch for what goes on without events; only tests replace them. `tools` are what the screen
+    may ask for that takes files.
     """
 
     TITLE = "synfin"
@@ -42,6 +44,7 @@ class SynfinApp(App[None]):
         title: str = "",
         mode: Literal["live", "replay"] = "live",
         ascii_only: bool = False,
+        tools: Tools | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], int] = time.time_ns,
     ) -> None:
@@ -53,7 +56,7 @@ class SynfinApp(App[None]):
         for theme in themes():
             self.register_theme(theme)
         self.theme = NAMES[0]
-        self.trace = TraceScreen(feed, title=title, live=mode == "live", clock=clock, wall=wall)
+        self.trace = TraceScreen(feed, title=title, live=mode == "live", clock=clock, wall=wall, tools=tools)
 
     def action_interrupt(self) -> None:
         """Ctrl-C ends it as it ends any command. In raw mode a terminal sends a key: it becomes the signal again."""

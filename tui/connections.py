@@ -11,6 +11,7 @@ waiting then, so that CLOSE does not count.
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -115,6 +116,16 @@ class Connections:
         """Ascending."""
         return sorted(self._by_number)
 
+    @property
+    def known(self) -> Set[int]:
+        """Numbers of all of them."""
+        return self._by_number.keys()
+
+    @property
+    def behind(self) -> bool:
+        """There are events that have not been read yet."""
+        return self._done < len(self._timeline)
+
     def refresh(self, limit: int = MOST_AT_ONCE) -> bool:
         """Read what has come since, at most `limit` events of it; True when there was anything."""
         count = min(len(self._timeline), self._done + limit)
@@ -125,14 +136,6 @@ class Connections:
             self._read(chunk, start)
             start += len(chunk)
         return True
-
-    def neighbour(self, number: int, by: int) -> int:
-        """The number `by` places further in the list; stays at its ends, 0 where there is none."""
-        numbers = self.numbers
-        if not numbers:
-            return 0
-        at = numbers.index(number) if number in numbers else -1
-        return numbers[max(0, min(at + by, len(numbers) - 1))]
 
     def _read(self, heads: Table, start: int) -> None:
         self.last_time = max(self.last_time, int(heads["time"].max()))

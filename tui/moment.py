@@ -11,22 +11,21 @@ without folds too (`glance`), and `look` may run in another thread than the scre
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
-from tracer.causes import Link, cause, effects
+from tracer.causes import Link, cause, effects, step
 from tracer.history import History
 from tracer.kinds import Side
 from tracer.states import Transition
 from tracer.timeline import Event, Timeline
 from tracer.views import SocketView
-from tracer.world import World, step_taken
+from tracer.world import World
 from tui.watch import NOWHERE, Watch
 
 EFFECTS_REACH: Final = 96
 """Events behind the cursor's that are asked whether it led to them: a key press must stay quick."""
-_BY_SEGMENT: Final = frozenset({"context", "segment"})
 
 
 class Question(NamedTuple):
@@ -65,6 +64,16 @@ def question(view: Watch) -> Question:
     )  # fmt: skip
 
 
+class Step(NamedTuple):
+    """One end has changed its state."""
+
+    side: Side
+    before: SocketView | None
+    after: SocketView
+    row: Transition | None
+    """The row of the table that says why; None where the evidence leaves more than one."""
+
+
 @dataclass(frozen=True)
 class Facts:
     """The answer. Without `deep`, worlds and links are empty because nobody looked."""
@@ -77,6 +86,8 @@ class Facts:
     after: World = field(default_factory=World)
     cause: Link | None = None
     effects: Sequence[Link] = ()
+    steps: Sequence[Step] = ()
+    """The sides that changed state in the row."""
 
     def ends(self) -> list[tuple[Side, SocketView | None, SocketView | None]]:
         """Each side with what is known of it before and after, the side that acted first."""
@@ -84,22 +95,6 @@ class Facts:
         if self.event is not None and self.event.side is Side.SERVER:
             sides.reverse()
         return [(side, self.before.end(self.conn, side), self.after.end(self.conn, side)) for side in sides]
-
-    def steps(self) -> list[tuple[Side, SocketView | None, SocketView, Transition]]:
-        """The sides that changed state in the row, with the row of the table that says why."""
-        rule = self.cause.rule if self.cause else ""
-        found = []
-        for side, before, after in self.ends():
-            rows = step_taken(before, after)
-            if after is None or not rows:
-                continue
-            # Several rows may lead from a state to the next: the cause, where it is known, speaks for one.
-            fitting = [
-                row for row in rows
-                if (rule in _BY_SEGMENT and row.trigger.by_segment) or (rule == "call" and row.trigger.by_call)
-            ]  # fmt: skip
-            found.append((side, before, after, (fitting or list(rows))[0]))
-        return found
 
 
 class Moment:
@@ -135,4 +130,10 @@ class Moment:
             self._folded = asked.place
         came = [link for link in effects(self._timeline, asked.cursor, EFFECTS_REACH) if link.order < asked.limit]
         led = cause(self._timeline, asked.cursor)
-        return Facts(asked, seen.event, seen.conn, True, before, after, led, tuple(came))
+        facts = Facts(asked, seen.event, seen.conn, True, before, after, led, tuple(came))
+        return replace(facts, steps=tuple(self._steps(facts)))
+
+    def _steps(self, facts: Facts) -> Iterator[Step]:
+        for side, before, after in facts.ends():
+            if after is not None and (before is None or before.state != after.state):
+                yield Step(side, before, after, step(self._timeline, after.order))

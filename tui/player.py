@@ -1,7 +1,8 @@
 """The player: how much of what is known is shown, and how that changes.
 
 Time here is counted in events, not in seconds: a pause of sixty seconds in TIME_WAIT and one of sixty microseconds on
-loopback are one step each, so idle time takes no room. How far a step goes is asked of `rest` (a row of the ladder).
+loopback are one step each, so idle time takes no room. (Playing by time is there too, since how long a thing took is
+sometimes the point.) How far a step goes is asked of `rest` (a row of the ladder).
 `shown` is the *playhead*: the first `shown` of `count` events may be drawn and the rest may not, which is what makes
 stepping through a lesson honest. Following means that the playhead stays at the tail whatever comes; holding freezes
 the view and never the recording, since `count` goes on growing. The player has no clock of its own: `tick` is told the
@@ -20,8 +21,13 @@ SPEEDS: Final = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
 STEPS_PER_SECOND: Final = 2.0
 """Pace at 1x: slow enough to read a row and fast enough not to wait for it."""
 
+TIME_SPEEDS: Final = (1e-4, 1e-3, 1e-2, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
+"""Multiples of real time, when playing by time: a handshake on loopback takes sixty microseconds."""
+
 Rest = Callable[[int, int], int]
 """From how many events shown, by how many steps -> how many are shown then."""
+Until = Callable[[int, float], tuple[int, float]]
+"""From how many events shown, by how many ns -> how many are shown then, and the ns since the last of them."""
 
 
 class Mode(Enum):
@@ -46,29 +52,41 @@ class Player:
         """Events that may be drawn, 0..count."""
         self.open_ended = follow
         """More events may come: at the end playing becomes following."""
+        self.by_time = False
+        """Playing goes by the events' own times, not by rows."""
         self._speed = SPEEDS.index(1.0)
+        self._time_speed = TIME_SPEEDS.index(1.0)
         self._resume = self.mode
         self._last = 0.0
         self._due = 0.0
+        self._since = 0.0
+        """ns that have been played since the event behind which the playhead is."""
 
     @property
     def speed(self) -> float:
-        """Multiple of STEPS_PER_SECOND."""
-        return SPEEDS[self._speed]
+        """Multiple of STEPS_PER_SECOND; by time, of real time."""
+        return TIME_SPEEDS[self._time_speed] if self.by_time else SPEEDS[self._speed]
 
     def grow(self, count: int) -> None:
         """That many events are known now (fewer when another connection is in focus)."""
         self.count = count
         self.shown = count if self.mode is Mode.FOLLOW else min(self.shown, count)
 
-    def tick(self, now: float, rest: Rest) -> bool:
+    def tick(self, now: float, rest: Rest, until: Until) -> bool:
         """Advance to `now` (seconds, any epoch); True when the playhead moved."""
         if self.mode is not Mode.PLAY:
             return False
-        self._due += max(now - self._last, 0.0) * self.speed * STEPS_PER_SECOND
+        passed = max(now - self._last, 0.0) * self.speed
         self._last = now
-        steps, self._due = int(self._due), self._due % 1.0
         before = self.shown
+        if self.by_time:
+            shown, self._since = until(self.shown, self._since + passed * 1e9)
+            self.shown = max(1, min(shown, self.count)) if self.count else 0
+            if self.shown == self.count:
+                self._arrive()
+            return self.shown != before
+        self._due += passed * STEPS_PER_SECOND
+        steps, self._due = int(self._due), self._due % 1.0
         if steps:
             self.shown = max(0, min(rest(self.shown, steps), self.count))
         if self.shown == self.count:
@@ -84,7 +102,7 @@ class Player:
         else:
             if self.shown == self.count:
                 self.shown = 0
-            self.mode, self._last, self._due = Mode.PLAY, now, 1.0  # the first event comes at once
+            self.mode, self._last, self._due, self._since = Mode.PLAY, now, 1.0, 0.0  # the first event comes at once
 
     def seek(self, shown: int) -> None:
         """Put the playhead behind the first `shown` events and hold it there."""
@@ -102,7 +120,10 @@ class Player:
 
     def faster(self, by: int) -> None:
         """So many notches faster (slower where negative)."""
-        self._speed = max(0, min(self._speed + by, len(SPEEDS) - 1))
+        if self.by_time:
+            self._time_speed = max(0, min(self._time_speed + by, len(TIME_SPEEDS) - 1))
+        else:
+            self._speed = max(0, min(self._speed + by, len(SPEEDS) - 1))
 
     def _arrive(self) -> None:
         self.mode = Mode.FOLLOW if self.open_ended else Mode.HOLD

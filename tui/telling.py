@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from textual.content import Content
@@ -12,11 +12,13 @@ from tracer.events import PACKETS
 from tracer.kinds import EVIDENCE_MARK, Evidence, Side
 from tracer.timeline import Event, Timeline
 from tracer.views import SocketView
-from tracer.words import duration, message
+from tracer.words import clean, duration, message
 from tui.moment import Facts
 from tui.numbers import hexdump, numbers
 from tui.queue_lines import queue_lines, state_text
+from tui.tools import Layer
 from tui.widgets.inspector import Line, Section
+from tui.widgets.pane import link as linked
 
 SHOWN_EFFECTS = 4
 
@@ -32,13 +34,17 @@ def sentence(facts: Facts) -> Content:
     """The event in one sentence; a state that changes in its row, with the reason."""
     if facts.event is None:
         return Content("The first event will be shown here.")
-    for side, before, after, step in facts.steps():
-        return Content(f"{side.name.lower()} ") + _change(before, after) + Content(f": {step.why}")
+    for side, before, after, row in facts.steps:
+        reason = row.why if row else message(facts.event)
+        return Content(f"{side.name.lower()} ") + _change(before, after) + Content(f": {reason}")
     return Content(message(facts.event))
 
 
-def sections(facts: Facts, timeline: Timeline) -> Sequence[Section]:
-    """All that is known."""
+Dissect = Callable[[Event], Sequence[Layer]]
+
+
+def sections(facts: Facts, timeline: Timeline, dissect: Dissect | None = None) -> Sequence[Section]:
+    """All that is known; `dissect` takes a packet apart, layer by layer."""
     event = facts.event
     if event is None:
         return (Section("Inspector", (Line("", Content("Nothing has happened yet.")),)),)
@@ -47,6 +53,8 @@ def sections(facts: Facts, timeline: Timeline) -> Sequence[Section]:
     if carried:
         out.append(Section("Numbers", [Line(None, Content(line)) for line in carried]))
     if event.number in PACKETS and event["caplen"]:
+        if dissect is not None and facts.deep:
+            out += _layers(event, dissect)
         raw: bytes = event["raw"][: event["caplen"]]
         out.append(Section("Header bytes", [Line(None, Content(line)) for line in hexdump(raw)]))
     return out
@@ -56,6 +64,18 @@ def queues(facts: Facts) -> tuple[str, Sequence[Content]]:
     """Title and lines of the queues pane."""
     since = facts.event.time - facts.asked.start if facts.event else 0
     return f"Queues at the cursor (t = +{duration(since)})", queue_lines(facts.after, facts.conn)
+
+
+def _layers(event: Event, dissect: Dissect) -> list[Section]:
+    try:
+        layers = dissect(event)
+    except ValueError as failure:
+        return [Section("Layers", [Line(None, Content(clean(str(failure))))])]
+    return [
+        Section(f"{clean(layer.name)} layer", [Line(None, Content(f"{clean(name)} = {clean(value)}"))
+                                               for name, value in layer.fields])
+        for layer in layers
+    ]  # fmt: skip
 
 
 def _head(facts: Facts, event: Event) -> list[Line]:
@@ -83,8 +103,11 @@ def _sides(facts: Facts) -> list[Line]:
 
 def _why(facts: Facts, event: Event) -> list[Line]:
     lines: list[Line] = []
-    for _, _, _, step in facts.steps():
-        lines += [Line("" if lines else "why", Content(step.why)), Line("", Content.styled(step.rfc, "italic"))]
+    for step in facts.steps:
+        reason = "More than one thing can have led here, and the evidence does not say which."
+        lines.append(Line("" if lines else "why", Content(step.row.why if step.row else reason)))
+        if step.row:
+            lines.append(Line("", Content.styled(step.row.rfc, "italic")))
     return lines or [Line("means", Content(event.kind.meaning))]
 
 
@@ -101,7 +124,7 @@ def _links(facts: Facts, timeline: Timeline) -> list[Line]:
 
 
 def _link(link: Link, timeline: Timeline) -> Content:
-    return Content.styled(message(timeline[link.order]), "underline")
+    return linked(Content(message(timeline[link.order])), link.order)
 
 
 def _known(event: Event) -> str:

@@ -11,11 +11,12 @@ the playhead may rest. A connection of very many events is not merged into rows,
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tracer.history import Relevant
+from tracer.relevant import Relevant
 from tracer.timeline import Timeline
 from tui.ladder.model import MERGED
 from tui.ladder.rows import Rows
@@ -62,6 +63,35 @@ class Track:
         ends = [*self._ends, len(self)]
         at = bisect_right(ends, place) + by - 1 if by > 0 else bisect_left(ends, place) + by
         return ends[min(at, len(ends) - 1)] if at >= 0 else 0
+
+    def until(self, place: int, ns: float) -> tuple[int, float]:
+        """From `place` events shown, how many are `ns` later, and how long before that the last of them was."""
+        if not len(self):
+            return 0, 0.0
+        moment = self._time(max(place - 1, 0)) + ns
+        shown = bisect_right(range(len(self)), moment, lo=max(place, 1), key=self._time)
+        return shown, moment - self._time(shown - 1)
+
+    def place_at(self, ns: int) -> int:
+        """The 1-based place of the last event at or before `ns` (since the Unix epoch); at least 1."""
+        return max(1, bisect_right(range(len(self)), ns, key=self._time))
+
+    def _time(self, place: int) -> int:
+        return self._timeline[int(self._orders[place])].time
+
+    def near(self, order: int, by: int, kinds: Sequence[int]) -> int | None:
+        """Order of the next event of these kinds behind an event (`by` > 0), or of the last one before; None if none.
+
+        Of those in one row only one is meant.
+        """
+        first, last = self.row_of(order) if order >= 0 else (order, order)
+        parts = [self._timeline.indices("kind", kind) for kind in kinds]
+        found = np.intersect1d(np.unique(np.concatenate(parts)), self._orders, assume_unique=True)
+        if by > 0:
+            at = int(np.searchsorted(found, last, side="right"))
+            return int(found[at]) if at < len(found) else None
+        at = int(np.searchsorted(found, first)) - 1
+        return int(found[at]) if at >= 0 else None
 
     def row_of(self, order: int) -> tuple[int, int]:
         """Orders of the first and the last event of the row that holds the event; its own where nothing is merged."""

@@ -7,6 +7,8 @@ whatever comes, and rides again once it has been sent to the tail.
 
 from __future__ import annotations
 
+from bisect import bisect_left
+
 from tracer.timeline import Timeline
 from tui.connections import Connection, Connections
 from tui.player import Mode, Player
@@ -28,6 +30,8 @@ class Watch:
         self.riding = riding
         """The cursor goes with the playhead."""
         self.marks: set[int] = set()
+        self.among: set[int] | None = None
+        """Connections with something that is looked for; None while nothing is."""
         self._frozen = 0
         """The limit while the view is held at the tail: events of other connections do not move it either."""
 
@@ -40,6 +44,18 @@ class Watch:
     def connection(self) -> Connection | None:
         """The connection in focus."""
         return self.connections.get(self.focus)
+
+    @property
+    def numbers(self) -> list[int]:
+        """Connections that are listed: those with a match while something is looked for, and the one in focus."""
+        if self.among is None:
+            return self.connections.numbers
+        return sorted({*self.among & self.connections.known, *([self.focus] if self.focus else ())})
+
+    @property
+    def behind(self) -> bool:
+        """The next `refresh` has more to read, though no more may come."""
+        return self.connections.behind
 
     @property
     def limit(self) -> int:
@@ -71,7 +87,7 @@ class Watch:
         if self._grow():
             news = True
         self._close_end(more)
-        if self.player.tick(now, self.track.rest):
+        if self.player.tick(now, self.track.rest, self.track.until):
             news = True
         if news:
             self._ride()
@@ -149,7 +165,11 @@ class Watch:
 
     def neighbour(self, by: int) -> bool:
         """Look at the next or the previous connection; False at the ends of the list."""
-        return self.focus_on(self.connections.neighbour(self.focus, by))
+        numbers = self.numbers
+        if not numbers:
+            return False
+        at = bisect_left(numbers, self.focus)
+        return self.focus_on(numbers[max(0, min(at + by, len(numbers) - 1))])
 
     def mark(self) -> None:
         """Mark the cursor's event, or take the mark away."""

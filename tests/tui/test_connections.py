@@ -66,7 +66,7 @@ def test_reading_in_small_bites_gives_the_same() -> None:
     assert [bites[n] for n in bites.numbers] == [whole[n] for n in whole.numbers]
 
 
-def test_an_empty_timeline_has_no_neighbour() -> None:
+def test_an_empty_timeline_has_no_connection() -> None:
     connections = Connections(Timeline())
     assert not connections.refresh()
-    assert connections.neighbour(0, 1) == 0
+    assert connections.numbers == []

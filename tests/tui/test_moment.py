@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
+from textual.content import Content
 
 from tests.tui.stories import Story, half_close, three
 from tracer.segments import FIN
@@ -10,7 +13,7 @@ from tui.moment import Moment, question
 from tui.queue_lines import queue_lines
 from tui.telling import queues, sections, sentence, where
 from tui.watch import Watch
-from tui.widgets.inspector import sections_content
+from tui.widgets.inspector import Section, sections_lines
 
 
 @pytest.fixture
@@ -20,9 +23,13 @@ def watch() -> Watch:
     return made
 
 
+def text_of(shown: Sequence[Section]) -> str:
+    return Content("\n").join(sections_lines(shown, 60)).plain
+
+
 def told(watch: Watch) -> str:
     facts = Moment(watch.timeline).look(question(watch))
-    return sections_content(sections(facts, watch.timeline), 60).plain
+    return text_of(sections(facts, watch.timeline))
 
 
 def at_the_fin(watch: Watch) -> None:
@@ -63,14 +70,14 @@ def test_what_lies_ahead_of_the_playhead_is_not_told(watch: Watch) -> None:
 def test_a_glance_tells_of_the_event_alone(watch: Watch) -> None:
     facts = Moment(watch.timeline).glance(question(watch))
     assert not facts.deep and facts.cause is None
-    assert "pause to see both ends" in sections_content(sections(facts, watch.timeline), 60).plain
+    assert "pause to see both ends" in text_of(sections(facts, watch.timeline))
 
 
 def test_before_the_first_event_there_is_nothing_to_tell() -> None:
     watch = Watch(Story().onto(), riding=True)
     facts = Moment(watch.timeline).look(question(watch))
     assert where(facts) == "nothing yet"
-    assert "Nothing has happened yet" in sections_content(sections(facts, watch.timeline), 60).plain
+    assert "Nothing has happened yet" in text_of(sections(facts, watch.timeline))
 
 
 def test_queues_at_the_cursor_are_those_of_that_moment(watch: Watch) -> None:

@@ -11,6 +11,12 @@ def by_event(shown: int, steps: int) -> int:
     return shown + steps
 
 
+def by_time(shown: int, ns: float) -> tuple[int, float]:
+    """Events a tenth of a second apart."""
+    steps = int(ns // 1e8)
+    return max(shown, 1) + steps, ns - steps * 1e8
+
+
 @pytest.fixture
 def player() -> Player:
     made = Player()
@@ -42,10 +48,10 @@ def test_what_was_stepped_back_plays_on_from_there_and_follows_once_it_has_caugh
     assert (player.mode, player.shown) == (Mode.HOLD, 17)
     player.toggle(100.0)
     assert player.mode is Mode.PLAY
-    assert player.tick(100.0, by_event) and player.shown == 18, "the first event comes at once"
-    player.tick(100.0 + 1 / STEPS_PER_SECOND, by_event)
+    assert player.tick(100.0, by_event, by_time) and player.shown == 18, "the first event comes at once"
+    player.tick(100.0 + 1 / STEPS_PER_SECOND, by_event, by_time)
     assert player.shown == 19
-    player.tick(200.0, by_event)
+    player.tick(200.0, by_event, by_time)
     assert (player.mode, player.shown) == (Mode.FOLLOW, 20)
 
 
@@ -54,9 +60,9 @@ def test_a_finished_recording_holds_at_its_end_and_plays_again_from_its_start(pl
     player.to_tail()
     assert player.mode is Mode.HOLD
     player.toggle(0.0)
-    player.tick(0.0, by_event)
+    player.tick(0.0, by_event, by_time)
     assert (player.mode, player.shown) == (Mode.PLAY, 1)
-    player.tick(1000.0, by_event)
+    player.tick(1000.0, by_event, by_time)
     assert (player.mode, player.shown) == (Mode.HOLD, 20)
 
 
@@ -77,8 +83,8 @@ def test_speed_changes_how_many_events_pass_in_a_second(player: Player) -> None:
     player.seek(1)
     player.faster(1)
     player.toggle(0.0)
-    player.tick(0.0, by_event)
-    player.tick(1.0, by_event)
+    player.tick(0.0, by_event, by_time)
+    player.tick(1.0, by_event, by_time)
     assert player.shown == 1 + 1 + 2 * STEPS_PER_SECOND
 
 
@@ -86,3 +92,19 @@ def test_fewer_events_after_a_change_of_connection_draw_the_playhead_back(player
     player.seek(15)
     player.grow(4)
     assert player.shown == 4
+
+
+def test_by_time_events_pass_as_fast_as_they_happened_times_the_speed(player: Player) -> None:
+    player.by_time = True
+    player.seek(1)
+    player.toggle(0.0)
+    player.tick(0.25, by_event, by_time)
+    assert player.shown == 3
+    player.tick(0.31, by_event, by_time)
+    assert player.shown == 4, "what is left of a tick is not lost"
+    player.faster(1)
+    assert player.speed == 2.0
+    player.tick(0.51, by_event, by_time)
+    assert player.shown == 8
+    player.by_time = False
+    assert player.speed == 1.0, "each way of playing has a speed of its own"

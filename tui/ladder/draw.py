@@ -9,7 +9,8 @@ The result is a list of (text, role) pieces; what a role looks like is the widge
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
 
@@ -44,8 +45,15 @@ class Lanes:
         return 1 + self.time + 1 + self.app + 1 + self.socket + self.wire + 1 + self.kernel + self.server
 
 
-@lru_cache(maxsize=8)
-def lanes(width: int) -> Lanes:
+CLOCKS: Final = ("r", "d", "a", "e")
+"""Ways to write a time, with tshark's letters: relative to the first event, delta, absolute (UTC), epoch."""
+_CLOCK_WORDS: Final = {"r": " time ms", "d": " +ms", "a": " UTC", "e": " epoch s"}
+_CLOCK_CELLS: Final = {"a": 12, "e": 14}
+"""Columns that a time needs at least."""
+
+
+@lru_cache(maxsize=16)
+def lanes(width: int, clock: str = "r") -> Lanes:
     """The widths for a ladder of so many columns."""
     if width >= WIDE:
         spare = min((width - WIDE) // 4, 8)
@@ -54,13 +62,14 @@ def lanes(width: int) -> Lanes:
         fixed = Lanes(8, 15, 3, 0, 12, 15)
     else:
         fixed = Lanes(8, max(6, width // 7), 3, 0, 3, max(6, width // 7))
+    fixed = replace(fixed, time=max(fixed.time, _CLOCK_CELLS.get(clock, 0)))
     rest = max(width - fixed.total, 8)
     return Lanes(fixed.time, fixed.app, fixed.socket, rest, fixed.kernel, fixed.server)
 
 
-def header(width: int, missing: frozenset[tuple[str, Side]] = frozenset()) -> str:
+def header(width: int, missing: frozenset[tuple[str, Side]] = frozenset(), clock: str = "r") -> str:
     """The names of the lanes, and of which of them (``missing``: app or kernel, and whose) there is no source."""
-    lane = lanes(width)
+    lane = lanes(width, clock)
     wide = width >= WIDE
 
     def name(which: str, side: Side, text: str, size: int) -> str:
@@ -70,7 +79,7 @@ def header(width: int, missing: frozenset[tuple[str, Side]] = frozenset()) -> st
 
     client, server = Side.CLIENT, Side.SERVER
     names = (
-        fit(" time ms", lane.time + 2),
+        fit(_CLOCK_WORDS[clock], lane.time + 2),
         name("app", client, "client program" if wide else "client", lane.app + 1),
         name("kernel", client, "client socket" if wide else "", lane.socket),
         fit("wire".center(lane.wire), lane.wire + 1),
@@ -98,14 +107,31 @@ def best(words: tuple[str, ...], width: int) -> str:
     return next((text for text in reversed(words) if cell_len(text) <= width), words[0] if words else "")
 
 
-def row(line: Row, width: int, start: int, *, lit: bool = False) -> list[Piece]:
-    """The row in ``width`` columns. ``start``: ns that count as zero; ``lit``: the cursor is on it."""
-    lane = lanes(width)
-    marker = "▸" if lit else " "
+def when(time: int, start: int, before: int, width: int, clock: str) -> str:
+    """A moment (ns since the Unix epoch) as ``clock`` has it: since ``start``, since ``before``, of the day, as is."""
+    if clock == "a":
+        day = datetime.fromtimestamp(time // 10**9, UTC)
+        return fit(f"{day:%H:%M:%S}.{time // 10**6 % 1000:03d}".rjust(width), width)
+    if clock == "e":
+        return fit(f"{time / 1e9:.3f}".rjust(width), width)
+    return moment((time - (before or time if clock == "d" else start)) / 1e6, width)
+
+
+def row(
+    line: Row, width: int, start: int, *, lit: bool = False, sign: str = "", clock: str = "r", before: int = 0
+) -> list[Piece]:
+    """The row in ``width`` columns.
+
+    ``start``: ns that count as zero; ``lit``: the cursor is on it; ``sign``: what stands before it else; ``clock``: one
+    of CLOCKS; ``before``: ns of the row above, 0 for none.
+    """
+    lane = lanes(width, clock)
+    marker = "▸" if lit else sign or " "
     if line.gap:
         text = f" {duration(line.gap)}, nothing happened "
         return [(fit(text.center(width, "┄"), width), "gap")]
-    pieces: list[Piece] = [(marker, "marker"), (moment((line.time - start) / 1e6, lane.time) + " ", "time")]
+    moment_text = when(line.time, start, before, lane.time, clock)
+    pieces: list[Piece] = [(marker, "marker"), (moment_text + " ", "time")]
     if line.title:
         pieces.append((fit(line.title, width - lane.time - 2), "lost" if "lost" in line.title else "title"))
         return pieces
@@ -117,8 +143,8 @@ def row(line: Row, width: int, start: int, *, lit: bool = False) -> list[Piece]:
         pieces.append((_countdown(max(line.client.left, line.server.left), lane.wire), "waiting"))
     else:
         role = "dim" if line.arrow is None or line.arrow.dashed else "wire"
-        before, cross, after = _wire(line.arrow, lane.wire).partition("✗")
-        pieces += [(before, role), (cross, "lost"), (after, role)] if cross else [(before, role)]
+        shaft, cross, rest = _wire(line.arrow, lane.wire).partition("✗")
+        pieces += [(shaft, role), (cross, "lost"), (rest, role)] if cross else [(shaft, role)]
     pieces.append((" ", "app"))
     pieces += _end(line.server, lane.kernel)
     pieces.append((fit(best(line.server.app, lane.server), lane.server), "app"))

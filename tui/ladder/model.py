@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracer.events import PACKETS
-from tracer.history import Relevant
 from tracer.kinds import Side
+from tracer.relevant import Relevant
 from tracer.timeline import Timeline
 from tracer.words import message
 from tui.ladder.parts import Row, Saved
@@ -84,6 +84,10 @@ class Model:
     def main(self, at: int) -> int:
         """Order of the event that row ``at`` is about; -1 for a gap."""
         return int(self._orders[at]) if self._single else self._rows.rows[at].main
+
+    def orders(self, at: int) -> tuple[int, ...]:
+        """Orders of the events in row ``at``; none for a gap."""
+        return (int(self._orders[at]),) if self._single else self._rows.rows[at].orders
 
     def row_of(self, order: int) -> int:
         """The row that holds the event, or the last one that begins before it; -1 when there are no rows."""

@@ -20,6 +20,7 @@ from tracer.timeline import Timeline
 from tui.ladder import draw
 from tui.ladder.model import Model
 from tui.ladder.parts import Row
+from tui.ladder.sight import Found, Sight
 
 STRIPS: Final = 1024
 """Drawn lines that are kept."""
@@ -48,6 +49,9 @@ class Ladder(ScrollView, can_focus=True):
         super().__init__()
         self._timeline = timeline
         self._model = Model(timeline, 0)
+        self._sight = Sight()
+        self._clock = "r"
+        self._marks: frozenset[int] = frozenset()
         self._cursor = -1
         self._present: Row | None = None
         self._strips: OrderedDict[tuple[object, ...], Strip] = OrderedDict()
@@ -55,33 +59,60 @@ class Ladder(ScrollView, can_focus=True):
         self._base: Style | None = None
         """The widget's own style, worked out once: asking for it walks the whole tree of widgets."""
 
-    def show(self, connection: int, limit: int, cursor: int, now: int | None = None) -> None:
+    def look_for(self, found: Found | None, hide: bool) -> None:
+        """From the next ``show`` on dim what is not among the found, or hide it; None: nothing is looked for."""
+        self._sight.found, self._sight.hide = found, hide
+        self._strips.clear()
+
+    def write_times(self, clock: str) -> None:
+        """From the next ``show`` on write times in another way (draw.CLOCKS)."""
+        self._clock = clock
+        self._strips.clear()
+
+    def show(
+        self, connection: int, limit: int, cursor: int, now: int | None = None, marks: frozenset[int] = frozenset()
+    ) -> None:
         """Draw ``connection``'s events below order ``limit``, the cursor on the row of event ``cursor``.
 
         ``now``, ns since the Unix epoch: the view is live and at the tail, so what goes on by itself is drawn too.
+        ``marks``: orders of events whose rows bear a mark.
         """
+        self._marks = marks
         if connection != self._model.connection:
             self._model = Model(self._timeline, connection)
             self._strips.clear()
         self._model.reveal(limit)
+        self._sight.look(self._model)
         present = self._model.present(now) if now is not None else None
         self._present = present
-        before, self._cursor = self._cursor, self._model.row_of(cursor) if cursor >= 0 else -1
-        self.virtual_size = Size(self.scrollable_content_region.width, len(self._model) + 1 + (present is not None))
+        row = self._model.row_of(cursor) if cursor >= 0 else -1
+        before, self._cursor = self._cursor, self._sight.line(row) if row >= 0 else -1
+        count = self._sight.count(self._model)
+        self.virtual_size = Size(self.scrollable_content_region.width, count + 1 + (present is not None))
         if self._cursor >= 0 and self._cursor != before:
-            height = 3 if present is not None and self._cursor == len(self._model) - 1 else 2
+            height = 3 if present is not None and self._cursor == count - 1 else 2
             self.scroll_to_region(Region(0, self._cursor, 1, height), animate=False, force=True)
         self.refresh()
 
     def move(self, by: int) -> None:
         """Move the cursor by rows; over gaps, which are nobody's event."""
-        count = len(self._model)
+        count = self._sight.count(self._model)
         at = max(0, min(self._cursor + by, count - 1))
         way = 1 if by > 0 else -1
-        while 0 <= at < count and self._model.main(at) < 0:
+        while 0 <= at < count and self._main(at) < 0:
             at += way
         if 0 <= at < count:
-            self.post_message(self.Moved(self._model.main(at)))
+            self.post_message(self.Moved(self._main(at)))
+
+    def _main(self, line: int) -> int:
+        return self._model.main(self._sight.row(line))
+
+    def text(self) -> str:
+        """The row under the cursor as bare text; empty while there is none."""
+        if self._cursor < 0:
+            return ""
+        row = self._model[self._sight.row(self._cursor)]
+        return draw.plain(row, max(self.scrollable_content_region.width, 80), self._model.start)
 
     def forget(self) -> None:
         """Keep no drawn lines: the next look draws all of them anew."""
@@ -105,23 +136,32 @@ class Ladder(ScrollView, can_focus=True):
         base = self._base = self._base or self.rich_style
         if y == 0:
             style = base + self.get_component_rich_style("ladder--header")
-            return Strip([Segment(draw.header(width, self._model.missing), style)], width)
-        at = y - 1 + self.scroll_offset.y
-        if at == len(self._model) and self._present is not None:
-            return self._draw(self._present, width, False, base)
-        if at >= len(self._model):
+            return Strip([Segment(draw.header(width, self._model.missing, self._clock), style)], width)
+        line, count = y - 1 + self.scroll_offset.y, self._sight.count(self._model)
+        if line == count and self._present is not None:
+            return self._draw(self._present, width, base)
+        if line >= count:
             return Strip.blank(width, base)
-        lit = at == self._cursor
-        key = (at, self._model.key(at), width, lit)
+        at, lit = self._sight.row(line), line == self._cursor
+        meets = self._sight.meets(self._model, at)
+        sign = "◆" if self._marks and not self._marks.isdisjoint(self._model.orders(at)) else "•" if meets else ""
+        key = (at, self._model.key(at), width, lit, sign, meets)
         strip = self._strips.get(key)
         if strip is None:
-            strip = self._strips[key] = self._draw(self._model[at], width, lit, base)
+            before = self._model[at - 1].time if at and self._clock == "d" else 0
+            strip = self._draw(self._model[at], width, base, lit=lit, sign=sign, faint=meets is False, before=before)
+            self._strips[key] = strip
             if len(self._strips) > STRIPS:
                 self._strips.popitem(last=False)
         return strip
 
-    def _draw(self, row: Row, width: int, lit: bool, base: Style) -> Strip:
-        pieces = draw.row(row, width, self._model.start, lit=lit)
+    def _draw(
+        self, row: Row, width: int, base: Style, *, lit: bool = False, sign: str = "", faint: bool = False,
+        before: int = 0,
+    ) -> Strip:  # fmt: skip
+        pieces = draw.row(row, width, self._model.start, lit=lit, sign=sign, clock=self._clock, before=before)
+        if faint and not lit:
+            pieces = [(text, "dim") for text, _ in pieces]
         return Strip([Segment(text, self._style(role, lit, base)) for text, role in pieces], width)
 
     def _style(self, role: str, lit: bool, base: Style) -> Style:
@@ -146,6 +186,6 @@ class Ladder(ScrollView, can_focus=True):
 
     async def on_click(self, event: object) -> None:
         """The cursor to the row that was clicked."""
-        at = getattr(event, "y", 0) - 1 + self.scroll_offset.y
-        if 0 <= at < len(self._model) and self._model.main(at) >= 0:
-            self.post_message(self.Moved(self._model.main(at)))
+        line = getattr(event, "y", 0) - 1 + self.scroll_offset.y
+        if 0 <= line < self._sight.count(self._model) and self._main(line) >= 0:
+            self.post_message(self.Moved(self._main(line)))

@@ -1,19 +1,18 @@
 """The inspector: all about the event under the cursor, and about both ends around it.
 
-The pane shows sections of label and text (`Section`, made by tui.moment from the timeline), so that it knows neither
-kinds of event nor where the facts come from. Beside the ladder it is a column, below 120 columns the whole screen;
-where there is room for a sentence only, that is its first line.
+The pane shows sections of label and text (`Section`, made by tui.telling), so that it knows neither kinds of event nor
+where the facts come from. Where there is room for a sentence only, that is its first line.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
-from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widget import Widget
-from textual.widgets import Static
+
+from tui.widgets.pane import Pane, cut, title_line
 
 LABEL: Final = 9
 
@@ -33,7 +32,7 @@ class Section(NamedTuple):
     lines: Sequence[Line]
 
 
-def sections_content(sections: Sequence[Section], width: int, rule: str = "─") -> Content:
+def sections_lines(sections: Sequence[Section], width: int, rule: str = "─") -> list[Content]:
     """The sections in lines of at most `width` cells, texts wrapped beside their labels."""
     out: list[Content] = []
     for section in sections:
@@ -48,39 +47,14 @@ def sections_content(sections: Sequence[Section], width: int, rule: str = "─")
             for i, part in enumerate(wrapped):
                 label = line.label if i == 0 else ""
                 out.append(Content.styled(f"{label:<{LABEL}}", "dim") + part)
-    return Content("\n").join(out)
+    return out
 
 
-def title_line(title: str, width: int, rule: str = "─", right: str = "") -> Content:
-    """`─ Title ────── right ─`"""
-    head = f"{rule} {title} " if title else ""
-    tail = f" {right} {rule}" if right else ""
-    return Content(f"{head}{rule * max(width - len(head) - len(tail), 0)}{tail}"[:width])
+class Inspector(Pane):
+    """The pane. Its document is a sequence of sections."""
 
-
-class Inspector(VerticalScroll, can_focus=False):
-    """The pane. `show` new sections; equal ones cost nothing."""
-
-    _sections: Sequence[Section] = ()
-    _drawn: tuple[Sequence[Section], int] = ((), 0)
-
-    def compose(self) -> Sequence[Widget]:
-        return [Static("", id="inspector-text", markup=False)]
-
-    def show(self, sections: Sequence[Section]) -> None:
-        """Draw these."""
-        self._sections = sections
-        self._draw()
-
-    def on_resize(self) -> None:
-        self._draw()
-
-    def _draw(self) -> None:
-        width = self.scrollable_content_region.width
-        if width and (self._sections, width) != self._drawn:
-            self._drawn = (self._sections, width)
-            text = sections_content(self._sections, width, "─")
-            self.query_one("#inspector-text", Static).update(text)
+    def lines(self, document: object, width: int) -> Sequence[Content]:
+        return sections_lines(cast(Sequence[Section], document), width)
 
 
 class Sentence(Widget):
@@ -97,7 +71,4 @@ class Sentence(Widget):
     def render(self) -> Content:
         where, sentence = self._shown
         width = self.size.width
-        line = Content(" ") + sentence
-        if line.cell_length > width:
-            line = line.truncate(max(width - len("…"), 0)) + Content("…")
-        return title_line(where, width, "─", "i: more") + Content("\n") + line
+        return title_line(where, width, "─", "i: more") + Content("\n") + cut(Content(" ") + sentence, width)

@@ -8,7 +8,7 @@ from typing import Final
 from textual.content import Content
 from textual.widget import Widget
 
-from tui.widgets.inspector import title_line
+from tui.widgets.pane import cut, title_line
 
 GAUGE: Final = 5
 """Cells of a gauge."""
@@ -36,4 +36,5 @@ class Queues(Widget):
 
     def render(self) -> Content:
         title, lines = self._shown
-        return Content("\n").join([title_line(title, self.size.width, "─"), *lines])
+        width = self.size.width
+        return Content("\n").join([title_line(title, width), *(cut(line, width) for line in lines)])

@@ -2,7 +2,7 @@
 
 Its axis is events, not seconds, so that a minute of TIME_WAIT takes no more room than the FIN before it. The solid
 line ends at the playhead (what is drawn), the knob is the cursor, and what lies ahead is dashed. A click puts the
-playhead there.
+playhead there. By time, the axis is seconds after all.
 """
 
 from __future__ import annotations
@@ -35,6 +35,21 @@ class ScrubberFacts:
     """ns from the first event to the last."""
     marks: Sequence[int] = ()
     """1-based places of marks."""
+    by_time: bool = False
+    """The axis is time, not events."""
+    shown_at: int = 0
+    """ns from the first event to the playhead."""
+    marks_at: Sequence[int] = ()
+    """ns from the first event to each mark."""
+
+    def axis(self) -> tuple[int, int, int, Sequence[int]]:
+        """(positions there are, the playhead's, the cursor's, the marks'), all 1-based; 0 for none."""
+        if not self.by_time:
+            return self.total, self.shown, self.cursor, self.marks
+        return (
+            1 + self.span, 1 + self.shown_at if self.shown else 0, 1 + self.at if self.cursor else 0,
+            [1 + at for at in self.marks_at],
+        )  # fmt: skip
 
 
 def speed_text(speed: float) -> str:
@@ -59,7 +74,7 @@ def position_at(cell: int, total: int, width: int) -> int:
 def layout(facts: ScrubberFacts, width: int) -> tuple[str, int, str]:
     """(what stands left of the line, cells of the line, what stands right of it)."""
     glyph = "▶" if facts.moving else "‖"
-    left = f" {glyph:<2} {speed_text(facts.speed)} "
+    left = f" {glyph:<2} {speed_text(facts.speed)} {'time ' if facts.by_time else ''}"
     right = f" {duration(facts.at)} of {duration(facts.span)}  {facts.cursor:,}/{facts.total:,} "
     if width < 60:
         right = f" {facts.cursor:,}/{facts.total:,} "
@@ -71,12 +86,13 @@ def layout(facts: ScrubberFacts, width: int) -> tuple[str, int, str]:
 def scrubber_line(facts: ScrubberFacts, width: int) -> Content:
     """The scrubber in at most `width` cells."""
     left, room, right = layout(facts, width)
-    done = place(facts.shown, facts.total, room) + 1 if facts.shown else 0
+    total, shown, cursor, marks = facts.axis()
+    done = place(shown, total, room) + 1 if shown else 0
     cells = ["─"] * done + ["╌"] * (room - done)
-    for mark in facts.marks:
-        cells[place(mark, facts.total, room)] = "◆"
-    if facts.cursor:
-        cells[place(facts.cursor, facts.total, room)] = "●"
+    for mark in marks:
+        cells[place(mark, total, room)] = "◆"
+    if cursor:
+        cells[place(cursor, total, room)] = "●"
     return Content(f"{left}├{''.join(cells)}┤{right}").truncate(width)
 
 
@@ -84,7 +100,7 @@ class Scrubber(Widget):
     """One line above the footer."""
 
     class Sought(Message):
-        """The user wants the playhead at this 1-based place."""
+        """The user wants the playhead at this 1-based position of the axis."""
 
         def __init__(self, position: int) -> None:
             super().__init__()
@@ -103,7 +119,7 @@ class Scrubber(Widget):
 
     def _seek(self, x: int) -> None:
         left, room, _ = layout(self.facts, self.size.width)
-        self.post_message(self.Sought(position_at(x - len(left) - 1, self.facts.total, room)))
+        self.post_message(self.Sought(position_at(x - len(left) - 1, self.facts.axis()[0], room)))
 
     def on_mouse_down(self, event: events.MouseDown) -> None:
         self.capture_mouse()

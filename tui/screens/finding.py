@@ -1,0 +1,113 @@
+"""Keys that look for something: the filter bar, matches, and what to focus on."""
+
+from __future__ import annotations
+
+from tui.finder import Finder
+from tui.ladder.widget import Ladder
+from tui.screens.focus import Choice, FocusScreen, choices
+from tui.screens.picture import Picture
+from tui.watch import NOWHERE
+from tui.widgets.filter_bar import FilterBar
+
+
+class Finding(Picture):
+    """The picture with the keys of filter and search."""
+
+    hide = False
+    """What does not match is hidden, not dimmed."""
+    _wanted = 0
+    """Where the next match is to be looked for once it is found: 1 behind the cursor, -1 before it, 0 nowhere."""
+
+    def action_find(self) -> None:
+        """Open the filter bar."""
+        self.query_one(FilterBar).open(self.finder.text if self.finder else "")
+
+    def on_filter_bar_asked(self, message: FilterBar.Asked) -> None:
+        """The user wants something looked for."""
+        self._close_bar()
+        self.look_for(message.text)
+
+    def on_filter_bar_left(self) -> None:
+        """The bar was left as it was opened."""
+        self._close_bar()
+
+    def _close_bar(self) -> None:
+        self.query_one(FilterBar).close()
+        self.query_one(Ladder).focus()
+
+    def look_for(self, text: str) -> None:
+        """Look for that from now on; for nothing where it is empty. Raises FilterError."""
+        self.finder = Finder(self.timeline, text) if text.strip() else None
+        self.view.among = self.finder.conns if self.finder else None
+        self._tell_ladder()
+        if self.finder is not None:
+            self.finder.scan()
+            focus_matches = self.view.focus in self.finder.conns or self.finder.among((max(self.view.cursor, 0),))
+            if self.finder.conns and not focus_matches and len(self.timeline):
+                self.view.focus_on(min(self.finder.conns))
+        self._overview_due = 0.0
+        self.at_once()
+
+    def _tell_ladder(self) -> None:
+        self.query_one(Ladder).look_for(self.finder, self.hide)
+        self._drawn = ()
+
+    def action_hide(self) -> None:
+        """Hide what does not match, or dim it again."""
+        self.hide = not self.hide
+        if self.finder is None:
+            self.say("Nothing is looked for yet: / opens the filter.")
+        else:
+            self.say("rows without a match are " + ("hidden" if self.hide else "dimmed"))
+        self._tell_ladder()
+        self.at_once()
+
+    def action_match(self, by: int) -> None:
+        """To the next or the last match, in any connection."""
+        if self.finder is None:
+            self.say("Nothing is looked for yet: / opens the filter.")
+            return
+        self._wanted = by
+        self._seek_match()
+        self.at_once()
+
+    def _seek_match(self) -> None:
+        """Go to the match that is wanted, or say that there is none, as soon as that is known."""
+        assert self.finder is not None
+        finder, by, cursor = self.finder, self._wanted, self.view.cursor
+        if by < 0 and finder.scanned < cursor and not finder.complete:
+            return
+        last = cursor
+        if by > 0 and cursor != NOWHERE and self.view.track.row_of(cursor)[0] <= cursor:
+            last = self.view.track.row_of(cursor)[1]  # a row is one match, however many of its events are
+            last = max(last, cursor) if self.timeline[cursor].conn in (0, self.view.focus) else cursor
+        if by < 0 and cursor != NOWHERE:
+            last = min(self.view.track.row_of(cursor)[0], cursor)
+        order = finder.near(last, by)
+        if order is not None:
+            self._wanted = 0
+            self.view.go(order)
+            self._overview_due = 0.0
+        elif finder.complete:
+            self._wanted = 0
+            self.say(f"No {'later' if by > 0 else 'earlier'} match of {finder.text}.")
+
+    def _search(self) -> bool:
+        busy = super()._search()
+        if self._wanted:
+            self._seek_match()
+        return busy
+
+    def action_focus_on(self) -> None:
+        """Choose a connection, a listener or a process from a list."""
+        self.app.push_screen(FocusScreen(choices(self.timeline, self.view.connections)), self._chosen)
+
+    def _chosen(self, choice: Choice | None) -> None:
+        if choice is None:
+            return
+        if choice.conn:
+            self.view.focus_on(choice.conn)
+            self._overview_due = 0.0
+            self.at_once()
+        else:
+            self.look_for(choice.filter)

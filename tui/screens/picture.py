@@ -1,0 +1,354 @@
+"""What is seen of a trace and when it is drawn: the layout, and a loop that looks.
+
+A timer asks the timeline's count, and only what changed is drawn anew, so that an idle trace costs next to nothing and
+a flood of a hundred thousand events a second no more than a few repaints. Sources never call into it. What is being
+looked at is a `Watch`; the keys (the classes beside this one) only change that, and `paint` shows it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Final
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+from textual.geometry import Size
+from textual.screen import Screen
+from textual.widgets import Static
+
+from tracer.resources import Ledger
+from tracer.timeline import Timeline
+from tracer.words import duration
+from tui.connections import Connection
+from tui.feed import Feed
+from tui.finder import Finder
+from tui.ladder.widget import Ladder
+from tui.moment import Facts, Moment, Question, question
+from tui.panes import PANES, Arrangement, arrange
+from tui.player import Mode
+from tui.problems import Problems
+from tui.telling import queues, sentence, where
+from tui.tools import Tools
+from tui.watch import NOWHERE, Watch
+from tui.widgets.filter_bar import FilterBar
+from tui.widgets.footer import KeyFooter
+from tui.widgets.header import Header, HeaderFacts
+from tui.widgets.inspector import Sentence
+from tui.widgets.overview import Overview
+from tui.widgets.pane import Pane
+from tui.widgets.queues import Queues
+from tui.widgets.scrubber import Scrubber, ScrubberFacts
+from tui.widgets.step_line import StepLine
+
+FRAMES_PER_SECOND: Final = 20
+RATE_SECONDS: Final = 1.0
+"""Window of the events per second in the header."""
+OVERVIEW_SECONDS: Final = 0.25
+"""The overview is drawn anew at most that often."""
+IDLE_SECONDS: Final = 1.0
+"""The same while nothing happens but time: TIME_WAIT grows."""
+INSPECT_SECONDS: Final = 0.1
+"""While the cursor rides a live tail, the inspector follows at most that often."""
+FLOOD: Final = 1_000
+"""Events since the last look past which a riding inspector tells of the event alone."""
+LONG: Final = 20_000
+"""Events to fold past which the answer is worked out in another thread (some tenths of a second)."""
+
+
+def bar(part: float, cells: int = 10) -> str:
+    """How far a file has been read: ▮▮▮▯▯▯▯▯▯▯ 32%."""
+    full = round(part * cells)
+    return f"{'▮' * full}{'▯' * (cells - full)} {part:.0%}"
+
+
+class Picture(Screen[None]):
+    """Layout and painting. `clock` gives seconds, `wall` ns since the Unix epoch."""
+
+    def __init__(
+        self, feed: Feed, *, title: str, live: bool, clock: Callable[[], float], wall: Callable[[], int],
+        tools: Tools | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.feed, self.live = feed, live
+        self.tools = tools or Tools()
+        self.view = Watch(feed.timeline, riding=live)
+        self.finder: Finder | None = None
+        """What is looked for."""
+        self.problems = Problems(feed.timeline)
+        self.pane = ""
+        """The pane that was asked for; empty for what the size of the terminal suggests."""
+        self.aside = True
+        """There may be panes beside the ladder."""
+        self._title, self._clock, self._wall = title, clock, wall
+        self._moment = Moment(feed.timeline)
+        self._ledger: Ledger | None = None
+        self._rate: int | None = None
+        self._counted = (clock(), feed.written)
+        self._overview_due = self._overview_drawn = self._inspect_due = 0.0
+        self._drawn: tuple[object, ...] = ()
+        self._seen: tuple[object, ...] = ()
+        self._asked: Question | None = None
+        self._fitted = Size(0, 0)
+        self._facts = Facts(question(self.view))
+
+    @property
+    def timeline(self) -> Timeline:
+        """What is shown."""
+        return self.feed.timeline
+
+    def compose(self) -> ComposeResult:
+        with Vertical(id="all"):
+            yield Header()
+            yield Overview()
+            with Horizontal(id="main"):
+                with Vertical(id="left"):
+                    yield Ladder(self.feed.timeline)
+                    yield Queues(id="queues")
+                with Vertical(id="side"):
+                    for row in PANES:
+                        yield row.widget(id=row.name)
+            yield Sentence(id="sentence")
+            yield StepLine()
+            yield FilterBar()
+            yield Scrubber()
+            yield KeyFooter()
+        yield Static("", id="toosmall", markup=False)
+
+    def on_mount(self) -> None:
+        """Look at once, then at every frame."""
+        self.query_one(Ladder).focus()
+        self._arrange()
+        self._frames = self.set_interval(1 / FRAMES_PER_SECOND, self.look)
+        self.look()
+
+    def on_resize(self) -> None:
+        """Say that it is too small (where it is), and fit everything to the new size."""
+        if self.size == self._fitted:
+            return
+        self._fitted = self.size
+        wanted = f"The terminal is {self.size.width}x{self.size.height}: too small. synfin needs 40x10."
+        self.query_one("#toosmall", Static).update(wanted)
+        self._arrange()
+        self.call_after_refresh(self._fit)
+
+    def ledger(self, conn: int) -> Ledger:
+        """The resources of a connection, up to now."""
+        if self._ledger is None or self._ledger.conn != conn:
+            self._ledger = Ledger(self.timeline, conn)
+        self._ledger.refresh()
+        return self._ledger
+
+    def arrangement(self) -> Arrangement:
+        """Which panes are where."""
+        return arrange(self.size.width, self.size.height, self.pane, self.aside)
+
+    def _arrange(self) -> None:
+        wanted = self.arrangement()
+        for row in PANES:
+            self.query_one(f"#{row.name}").display = row.name in wanted.shown
+        alone = self.has_class("-zoom") and not wanted.over
+        self.query_one("#side").display = bool(wanted.shown) and not alone
+        self.set_class(wanted.over, "-over")
+        self.set_class(bool(wanted.shown) and not wanted.over, "-beside")
+        self.set_class(wanted.broad, "-broad")
+        self.set_class(wanted.strip, "-strip")
+
+    def _fit(self) -> None:
+        self._overview_due = self._inspect_due = 0.0
+        self._drawn = self._seen = ()
+        self._asked = None
+        self.look()
+
+    # What changed is painted
+
+    def look(self) -> None:
+        """Take in what has come and paint what changed."""
+        now = self._clock()
+        play = self.feed.play
+        script = (play.position, play.state) if play is not None else None
+        seen = (len(self.timeline), self.feed.lost, self.feed.finished, script, int(now / RATE_SECONDS))
+        moving = self.view.player.mode is Mode.PLAY
+        if seen == self._seen and not moving and self._calm(now):
+            return
+        self._seen = seen
+        finished = self.feed.finished  # asked first: what comes before the answer is taken in below
+        news = self.view.refresh(now, more=not finished)
+        if news:
+            self._overview_due = min(self._overview_due, self._overview_drawn + OVERVIEW_SECONDS)
+        found = self._search()
+        self._count(now)
+        self.query_one(StepLine).follow(self.feed.play)
+        self.paint(now)
+        if finished and not news and not found and self.view.player.mode is Mode.HOLD:
+            self._frames.pause()  # nothing can change but by a key, and every key looks
+
+    def _calm(self, now: float) -> bool:
+        """Nothing that the frames themselves have to carry on."""
+        busy = self.finder is not None and not self.finder.complete
+        waiting = self.view.behind or (self._asked is None and now >= self._inspect_due)
+        return not busy and not waiting and now < self._overview_due
+
+    def _search(self) -> bool:
+        """Look for matches a while; True while there is more to look at."""
+        if self.finder is None or self.finder.complete:
+            return False
+        if self.finder.scan():
+            self._drawn = ()
+            self._overview_due = 0.0
+        self.view.among = self.finder.conns
+        return True
+
+    def paint(self, now: float) -> None:
+        """Show the view as it is."""
+        view = self.view
+        self._paint_header()
+        if now >= self._overview_due:
+            self._overview_drawn, self._overview_due = now, now + IDLE_SECONDS
+            self._paint_overview()
+        riding = self.live and not self.feed.finished and view.player.mode is Mode.FOLLOW
+        present = self._wall() if riding else None
+        marks = frozenset(view.marks)
+        drawn = (view.focus, view.player.shown, view.limit, view.cursor, present and present // 500_000_000, marks)
+        if drawn != self._drawn:
+            self._drawn = drawn
+            self.query_one(Ladder).show(view.focus, view.limit, view.cursor, present, marks)
+        if now >= self._inspect_due or view.player.mode is not Mode.FOLLOW:
+            self._inspect_due = now + INSPECT_SECONDS
+            self._inspect()
+        self._paint_scrubber()
+
+    def _count(self, now: float) -> None:
+        since, written = self._counted
+        if now - since >= RATE_SECONDS:
+            count = self.feed.written
+            self._rate = round((count - written) / (now - since))
+            self._counted = (now, count)
+
+    def _mode(self) -> str:
+        view, feed = self.view, self.feed
+        if not self.live:
+            return "REPLAY" if feed.progress is None else f"READING {bar(feed.progress)}"
+        if view.player.mode is Mode.HOLD and (not feed.finished or view.player.shown < view.player.count):
+            return "PAUSED"
+        if view.player.mode is Mode.PLAY:
+            return "PLAYING"
+        return "ENDED" if feed.finished else "LIVE"
+
+    def _paint_header(self) -> None:
+        view, feed = self.view, self.feed
+        connection, mode, finder = view.connection, self._mode(), self.finder
+        looked_for = feed.filter
+        if finder is not None:
+            more = "" if finder.complete else f" … {finder.scanned / max(len(self.timeline), 1):.0%}"
+            looked_for = f"{finder.text} ({len(finder):,} found{more})"
+        self.set_class(feed.lost > 0, "-lost")
+        self.query_one(Header).show(
+            HeaderFacts(
+                title=self._title,
+                mode=mode,
+                held=mode != "ENDED" and view.player.mode is Mode.HOLD,
+                recording=feed.recording is not None,
+                rate=self._rate if self.live else None,
+                lost=feed.lost,
+                connection=view.focus,
+                ends=connection.ends(arrow="→") if connection else "",
+                ends_short=connection.ends(short=True, arrow="→") if connection else "",
+                filter=looked_for,
+                probes=tuple(feed.probes),
+            )
+        )
+
+    def _paint_overview(self) -> None:
+        view = self.view
+        overview = self.query_one(Overview)
+        high = self.size.height >= 40
+        rows = 10 if high else 3
+        numbers = view.numbers
+        at = numbers.index(view.focus) if view.focus in numbers else 0
+        first = max(0, min(at - rows // 2, len(numbers) - rows))
+        chosen: Sequence[Connection] = [view.connections[number] for number in numbers[first : first + rows]]
+        stop = view.connections.last_time
+        until = stop
+        if view.player.shown < view.player.count and view.player.shown:
+            until = self.timeline[view.track[view.player.shown - 1]].time
+        elif self.live and not self.feed.finished and view.player.mode is Mode.FOLLOW and stop:
+            until = stop = max(stop, self._wall())
+        heading = ""
+        if high and chosen:
+            span = duration(stop - min(connection.start for connection in chosen))
+            all_of_them = len(view.connections)
+            found = f" ({all_of_them - len(numbers):,} without a match hidden)" if len(numbers) < all_of_them else ""
+            heading = f" Overview  {len(chosen)} of {len(numbers):,} connections{found}  {span}"
+        overview.show(chosen, view.focus, stop, until, heading)
+
+    def _inspect(self) -> None:
+        """Ask about the cursor's event; what would take long to answer is answered later, or not while it rushes by."""
+        asked = question(self.view)
+        if asked == self._asked:
+            return
+        cost = self._moment.cost(asked)
+        if self.view.player.mode is Mode.FOLLOW and self.view.riding and cost > FLOOD:
+            self._asked = None  # once it is calmer, it is asked again
+            self._tell(self._moment.glance(asked))
+            return
+        self._asked = asked
+        if cost > LONG:
+            self._tell(self._moment.glance(asked))
+            self.run_worker(partial(self._think, asked), thread=True, group="inspect")
+        else:
+            self._tell(self._moment.look(asked))
+
+    def _think(self, asked: Question) -> None:
+        """In another thread."""
+        if asked == self._asked:
+            facts = self._moment.look(asked)
+            if asked == self._asked:
+                self.app.call_from_thread(self._tell, facts)
+
+    def _tell(self, facts: Facts) -> None:
+        self._facts = facts
+        self.query_one(Sentence).show(where(facts), sentence(facts))
+        for row in PANES:
+            pane = self.query_one(f"#{row.name}", Pane)
+            if pane.display:
+                pane.show(row.tell(facts, self))
+        strip = self.query_one(Queues)
+        if strip.display:
+            strip.show(*queues(facts))
+
+    def _paint_scrubber(self) -> None:
+        view = self.view
+        player, track = view.player, view.track
+        start = self.timeline[track[0]].time if len(track) else 0
+        span = self.timeline[track[len(track) - 1]].time - start if len(track) else 0
+        at = self.timeline[view.cursor].time - start if view.cursor != NOWHERE else 0
+        shown_at = self.timeline[track[player.shown - 1]].time - start if player.shown else 0
+        moving = player.mode is not Mode.HOLD
+        facts = ScrubberFacts(
+            moving, player.speed, view.place, player.shown, player.count, at, span, view.mark_places,
+            player.by_time, shown_at,
+            tuple(self.timeline[track[place - 1]].time - start for place in view.mark_places),
+        )  # fmt: skip
+        self.query_one(Scrubber).show(facts)
+
+    # Used by the keys
+
+    def at_once(self) -> None:
+        """A key has changed the view: show it without waiting for the next frame."""
+        self._inspect_due = 0.0
+        self._seen = ()
+        self._frames.resume()
+        self.look()
+
+    def fresh(self) -> Facts:
+        """The facts of where the cursor is now: keys may come faster than frames."""
+        asked = question(self.view)
+        if asked != self._facts.asked and self._moment.cost(asked) <= LONG:
+            self._asked = asked
+            self._tell(self._moment.look(asked))
+        return self._facts
+
+    def say(self, words: str) -> None:
+        """A remark in the corner for some seconds; never markup."""
+        self.notify(words, timeout=4, markup=False)

@@ -1,0 +1,74 @@
+"""Keys that choose what is beside the ladder, or in its place."""
+
+from __future__ import annotations
+
+from tui.panes import NAMES
+from tui.screens.picture import Picture
+
+
+class Showing(Picture):
+    """The picture with the panes' keys."""
+
+    def show_pane(self, name: str, aside: bool = True) -> None:
+        """That pane from now on; empty: what the size of the terminal suggests."""
+        self.pane, self.aside = name, aside
+        self._arrange()
+        if name == "lints":
+            self._look_for_problems()
+        self.call_after_refresh(self._fit)
+
+    def action_pane(self, name: str) -> None:
+        """Show a pane; if it is there already, put it away."""
+        wanted = self.arrangement()
+        shown = name in wanted.shown
+        if wanted.over or not shown:
+            self.show_pane("" if shown else name)
+        elif name == "inspector" and self.pane in ("", "inspector"):
+            self.show_pane(self.pane, aside=False)
+        elif name == self.pane:
+            self.show_pane("")
+        else:
+            self.show_pane("inspector")
+
+    def action_next_pane(self) -> None:
+        """The next pane of the table, and after the last none."""
+        order = ("", *NAMES)
+        self.show_pane(order[(order.index(self.pane) + 1) % len(order)])
+
+    def action_out(self) -> None:
+        """Out of what was entered last: the ladder alone, the pane, the filter."""
+        if self.has_class("-zoom"):
+            self.action_maximise()
+        elif self.pane:
+            self.show_pane("")
+        elif self.finder is not None:
+            self.forget()
+
+    def forget(self) -> None:
+        """Look for nothing any more."""
+        raise NotImplementedError
+
+    def action_maximise(self) -> None:
+        """The ladder alone, or everything."""
+        self.toggle_class("-zoom")
+        self._arrange()
+        self.call_after_refresh(self._fit)
+
+    def action_help(self) -> None:
+        """The table of keys."""
+        from tui.screens.help import HelpScreen
+
+        self.app.push_screen(HelpScreen(tuple(self.feed.probes)))
+
+    def _look_for_problems(self) -> None:
+        if not self.problems.stale:
+            return
+        if self.problems.long:
+            self.run_worker(self._read_problems, thread=True, exclusive=True, group="problems")
+        else:
+            self.problems.refresh()
+
+    def _read_problems(self) -> None:
+        """In another thread."""
+        self.problems.refresh()
+        self.app.call_from_thread(self._fit)
