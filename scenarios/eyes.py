@@ -34,7 +34,11 @@ def probes(ground: Ground) -> KernelSource:
 
 def counters(ground: Ground) -> ListenCounters:
     """The kernel's own counts of connections turned away, of each network of the stage."""
-    files = {ground.networks[name]: Path(f"/proc/{pid}/net/netstat") for name, pid in ground.pids.items() if name in ground.networks}
+    files = {
+        ground.networks[name]: Path(f"/proc/{pid}/net/netstat")
+        for name, pid in ground.pids.items()
+        if name in ground.networks
+    }
     return ListenCounters(files)
 
 

@@ -92,10 +92,8 @@ class Holder:
                 namespaces.new_network()
                 self._between = wires.network_here()
             places = {name: place for name, place in places_of(scenario).items() if name in own}
-            wires.lay(own, places, self._between, mtu=scenario.mtu, bridged=not scenario.relayed)
-            for name in scenario.peers:
-                namespaces.setns(own[name])
-                wires.disarm()
+            bridged = not scenario.relayed
+            wires.lay(own, places, self._between, mtu=scenario.mtu, bridged=bridged, peers=scenario.peers)
         for child, parent in scenario.children.items():
             self._networks[child], inodes[child] = self._networks[parent], inodes[parent]
         return inodes

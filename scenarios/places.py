@@ -34,6 +34,11 @@ class Place:
         return f"02:99:00:00:00:{self.number:02x}"
 
     @property
+    def deaf_mac(self) -> str:
+        """What a hand-made peer's own kernel believes it is: not where frames go, so it takes none of them."""
+        return f"02:98:00:00:00:{self.number:02x}"
+
+    @property
     def port(self) -> str:
         """Its cable's other end in the place between."""
         return f"port{self.number}"

@@ -26,71 +26,91 @@ from scenarios.places import INTERFACE, Place
 
 BRIDGE: Final = "bridge"
 NUD_PERMANENT: Final = 0x80
+NUD_NOARP: Final = 0x40
+NTF_MASTER: Final = 0x04
 IFA_F_NODAD: Final = 0x02
 SIOCETHTOOL: Final = 0x8946
 ETHTOOL_OFF: Final = {"tx checksums": 0x17, "segmentation": 0x1F, "generic segmentation": 0x24, "receive": 0x2C}
 """ETHTOOL_STXCSUM, STSO, SGSO, SGRO (include/uapi/linux/ethtool.h)."""
 
 
-def lay(networks: dict[str, int], places: dict[str, Place], between: int | None, *, mtu: int, bridged: bool) -> None:
+def lay(
+    networks: dict[str, int],
+    places: dict[str, Place],
+    between: int | None,
+    *,
+    mtu: int,
+    bridged: bool,
+    peers: tuple[str, ...] = (),
+) -> None:
     """Lay the wires between networks, given by actor as descriptors.
 
     `between` is the network in the middle; None: there are two actors, and one cable. `bridged`: put a kernel's bridge
-    there; else leave the ends to the relay. Afterwards the caller is in one of these networks. Raises OSError, and
-    pyroute2's NetlinkError.
+    there; else leave the ends to the relay. `peers` get an interface that hears everything and a kernel that hears
+    nothing. Afterwards the caller is in one of these networks. Raises OSError, and pyroute2's NetlinkError.
     """
-    names = list(networks)
+    ends = {
+        name: {
+            "ifname": INTERFACE,
+            "net_ns_fd": network,
+            "address": places[name].deaf_mac if name in peers else places[name].mac,
+            "mtu": mtu,
+        }
+        for name, network in networks.items()
+    }
     if between is None:
-        first, second = names
-        namespaces.setns(networks[first])
+        first, second = ends.values()
+        namespaces.setns(first.pop("net_ns_fd"))
         with IPRoute() as route:
-            far = {"ifname": INTERFACE, "net_ns_fd": networks[second], "address": places[second].mac, "mtu": mtu}
-            near = {"ifname": INTERFACE, "address": places[first].mac, "mtu": mtu}
-            route.link("add", kind="veth", peer=far, **near)
+            route.link("add", kind="veth", peer=second, **first)
     else:
         namespaces.setns(between)
         with IPRoute() as route:
             if bridged:
                 route.link("add", ifname=BRIDGE, kind="bridge", mtu=mtu)
-            for name in names:
-                far = {"ifname": INTERFACE, "net_ns_fd": networks[name], "address": places[name].mac, "mtu": mtu}
-                route.link("add", ifname=places[name].port, kind="veth", peer=far, mtu=mtu)
-            _join_ports(route, [places[name].port for name in names], bridged)
+            for name, end in ends.items():
+                route.link("add", ifname=places[name].port, kind="veth", peer=end, mtu=mtu)
+            _join_ports(route, [places[name] for name in ends], bridged)
     for name, network in networks.items():
         namespaces.setns(network)
-        _arrive(places[name], [place for other, place in places.items() if other != name and place != places[name]])
+        _arrive(places[name], [place for place in places.values() if place != places[name]], name in peers)
 
 
-def _join_ports(route: Any, ports: list[str], bridged: bool) -> None:
-    bridge = route.link_lookup(ifname=BRIDGE)[0] if bridged else None
-    for port in ([BRIDGE] if bridged else []) + ports:
-        _quiet(port)
-        index = route.link_lookup(ifname=port)[0]
-        if bridge is not None and port != BRIDGE:
+def _join_ports(route: Any, places: list[Place], bridged: bool) -> None:
+    bridge = None
+    if bridged:
+        _quiet(BRIDGE)
+        bridge = route.link_lookup(ifname=BRIDGE)[0]
+        route.link("set", index=bridge, state="up")
+    for place in places:
+        _quiet(place.port)
+        index = route.link_lookup(ifname=place.port)[0]
+        if bridge is not None:
             route.link("set", index=index, master=bridge)
+            # Each frame goes to the one it is addressed to from the first on: a bridge that has yet to learn floods.
+            route.brport("set", index=index, unicast_flood=0, learning=0)
+            route.fdb("add", ifindex=index, lladdr=place.mac, flags=NTF_MASTER, state=NUD_NOARP)
         route.link("set", index=index, state="up")
 
 
-def _arrive(place: Place, others: list[Place]) -> None:
-    """Address, neighbours and offloads of `eth0` in the network this process is in."""
+def _arrive(place: Place, others: list[Place], by_hand: bool) -> None:
+    """Address, neighbours and offloads of `eth0` in the network this process is in.
+
+    A peer's interface has no address: even if a frame got through to its kernel, that would answer nobody.
+    """
     _quiet(INTERFACE)
     switch_offloads_off(INTERFACE)
+    six = Path("/proc/sys/net/ipv6").exists()
     with IPRoute() as route:
         index = route.link_lookup(ifname=INTERFACE)[0]
-        route.addr("add", index=index, address=place.ipv4, prefixlen=24)
-        if Path("/proc/sys/net/ipv6").exists():
-            route.addr("add", index=index, address=place.ipv6, prefixlen=64, flags=IFA_F_NODAD)
+        if not by_hand:
+            route.addr("add", index=index, address=place.ipv4, prefixlen=24)
+            if six:
+                route.addr("add", index=index, address=place.ipv6, prefixlen=64, flags=IFA_F_NODAD)
         route.link("set", index=index, state="up")
-        for other in others:
-            for address in (other.ipv4, other.ipv6) if Path("/proc/sys/net/ipv6").exists() else (other.ipv4,):
+        for other in others if not by_hand else ():
+            for address in (other.ipv4, other.ipv6) if six else (other.ipv4,):
                 route.neigh("add", dst=address, lladdr=other.mac, ifindex=index, state=NUD_PERMANENT)
-
-
-def disarm() -> None:
-    """Take the addresses of `eth0` away: the kernel here will answer nobody, for a peer does it by hand."""
-    with IPRoute() as route:
-        index = route.link_lookup(ifname=INTERFACE)[0]
-        route.flush_addr(index=index)
 
 
 def _quiet(interface: str) -> None:
