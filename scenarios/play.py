@@ -352,6 +352,8 @@ class Play:
                 part.announced = "" if call.name == part.announced else part.announced
                 self._tell("call", call.exit_ns, part, str(call), call)
         elif kind == "fate":
+            networks = self.stage.ground.networks if self.stage.ground is not None else {}
+            message["netns"] = networks.get(message["sender"], 0)
             self._tell("fate", message["time"], part, f"{message['told']}: {message['why']}", fate=message)
         elif kind == "born":
             child = self._parts[message["name"]]

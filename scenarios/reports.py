@@ -64,6 +64,8 @@ class ActorReports:
             if self._calls and report.call is not None:
                 self._enter(report.call, report.pid)
                 self._entered.add((report.pid, report.call.name))
+        elif report.fate is not None:
+            self._fate(report.fate, report.pid)
         else:
             text = report.text or self._last_call.get(report.actor, DID)
             self._add(report.time, "actor:report", actor | {"text": text}, report.pid)
@@ -119,6 +121,15 @@ class ActorReports:
         elif call.name == "close":
             self._cookies.pop((pid, call.fd), None)
 
+    def _fate(self, fate: dict[str, Any], pid: int) -> None:
+        """What the wire did to a segment."""
+        fields = {
+            name: fate[name] for name in ("sport", "dport", "netns", "seq", "ack", "length", "flags", "family", "why")
+        }
+        fields |= {"actor": fate["sender"], "delay": round(fate["seconds"] * 1e9)}
+        fields |= {name: _halves(fate[name]) for name in ("saddr", "daddr")}
+        self._add(fate["time"], f"network:{fate['told']}", fields, pid)
+
     def drain(self) -> Batch:
         """What has been reported since the last call, in order of time."""
         with self._lock:
@@ -137,6 +148,13 @@ class ActorReports:
 
     def stop(self) -> None:
         """Nothing to let go of."""
+
+
+def _halves(text: str) -> tuple[int, int]:
+    """An address in hexadecimal as two halves, IPv4 mapped into IPv6."""
+    raw = bytes.fromhex(text)
+    whole = raw if len(raw) == 16 else bytes(10) + b"\xff\xff" + raw
+    return int.from_bytes(whole[:8], "big"), int.from_bytes(whole[8:], "big")
 
 
 def _stand_in(pid: int, epoll: int) -> int:

@@ -49,7 +49,7 @@ def lay(
     there; else leave the ends to the relay. `peers` get an interface that hears everything and a kernel that hears
     nothing. Afterwards the caller is in one of these networks. Raises OSError, and pyroute2's NetlinkError.
     """
-    ends = {
+    ends: dict[str, dict[str, Any]] = {
         name: {
             "ifname": INTERFACE,
             "net_ns_fd": network,

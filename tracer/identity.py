@@ -33,6 +33,8 @@ _REQUEST_BORN: Final = NUMBER["request:born"]
 _WITH_TUPLE: Final = frozenset(
     NUMBER[kind.name] for kind in KINDS if "sport" in {f.name for f in kind.fields} and kind.lane != Lane.WIRE
 )
+_FATES: Final = frozenset(NUMBER[kind.name] for kind in KINDS if kind.name.startswith("network:"))
+"""What a wire did to a segment: said of a connection that its packets have shown."""
 _LISTENERS: Final = frozenset({NUMBER["accept:queued"], NUMBER["accept:taken"], NUMBER["accept:overflow"]})
 
 
@@ -88,7 +90,7 @@ class Identities:
         addrs, cookies = heads["addr"].tolist(), heads["cookie"].tolist()
         for i, kind in enumerate(kinds):
             addr, cookie = addrs[i], cookies[i]
-            if kind in PACKETS or kind in _WITH_TUPLE:
+            if kind in PACKETS or kind in _WITH_TUPLE or kind in _FATES:
                 if kind not in columns:
                     columns[kind] = _columns(kind, batch.tables[kind])
                 known = columns[kind]
@@ -100,7 +102,7 @@ class Identities:
                     if kind == _SENT:
                         sock[i] = found.sockets.get(sender, 0)
                     continue
-                if sources[i] == Source.ENGINE:
+                if sources[i] == Source.ENGINE or kind in _FATES:
                     sock[i], conn[i], side[i] = self._inferred(known, row)
                     continue
                 who = self._socket_event(kind, known, row, addr, cookie)

@@ -290,6 +290,23 @@ _THREAD: Final = (
     Field("by", "u64", "ns", "probe time of the readiness notice that woke it; 0 where none was seen"),
 )
 
+_FATE: Final = (
+    Field("saddr", "addr", "", "sender"),
+    Field("daddr", "addr", "", "receiver"),
+    Field("sport", "u16", "", "sender's port"),
+    Field("dport", "u16", "", "receiver's port"),
+    Field("netns", "u32", "", "inode of the sender's network namespace"),
+    Field("seq", "u32", "sequence", "sequence number"),
+    Field("ack", "u32", "sequence", "acknowledgement number"),
+    Field("length", "u32", "bytes", "payload"),
+    Field("delay", "u64", "ns", "how much later it, or its copy, goes on; 0 where that does not apply"),
+    Field("flags", "tcpflags", "", "control bits"),
+    Field("family", "u8", "", "4 or 6"),
+    Field("actor", "text", "", "who sent it"),
+    Field("why", "text", "", "the rule, in words"),
+)
+"""A segment that a scenario's wire did something to."""
+
 KINDS: Final[tuple[Kind, ...]] = (
     Kind("trace:note", Lane.TRACE, Ring.NONE, "the tracer says something about itself", (
         Field("text", "text", "", "in words"),
@@ -427,6 +444,14 @@ KINDS: Final[tuple[Kind, ...]] = (
         Field("all_overflows", "u64", "", "ListenOverflows since the namespace began"),
         Field("all_drops", "u64", "", "ListenDrops since the namespace began"),
     )),
+    # What a scenario's wire does to segments (scenarios.relay)
+    Kind("network:dropped", Lane.WIRE, Ring.NONE, "the wire loses a segment", _FATE),
+    Kind("network:delayed", Lane.WIRE, Ring.NONE, "the wire holds a segment up for a while", _FATE),
+    Kind("network:held", Lane.WIRE, Ring.NONE, "the wire keeps a segment until it is told to let it go", _FATE),
+    Kind("network:released", Lane.WIRE, Ring.NONE, "the wire lets a segment go that it had kept", _FATE),
+    Kind("network:duplicated", Lane.WIRE, Ring.NONE, "the wire carries a segment twice", _FATE),
+    Kind("network:reordered", Lane.WIRE, Ring.NONE, "the wire lets later segments overtake this one", _FATE),
+    Kind("network:damaged", Lane.WIRE, Ring.NONE, "the wire flips a bit of a segment, so its checksum is wrong", _FATE),
 )  # fmt: skip
 """The table of kinds. A kind's number is its position + 1."""
 

@@ -256,6 +256,7 @@ HARMLESS: Final[Mapping[str, str]] = {
     "QUEUE_PURGE": "the queue it was in has ended",
     "SOCKET_CLOSE": "its socket has ended",
     "SKB_CONSUMED": "it was used up",
+    "OTHERHOST": "a frame that passed an interface on its way to another one",
 }
 """Reasons to throw a segment away that are nothing to worry about, and why."""
 
@@ -282,6 +283,15 @@ def _dropped(event: Event) -> str:
     path = f"{here} → {there} on its way out" if event["outgoing"] else f"{there} → {here}"
     told = clean(why) or "the kernel gives no reason"
     return f"dropped [{flags(event['flags'])}] Seq={event['seq']} {path}: {told}{ease}"
+
+
+def _fate(did: str) -> Callable[[Event], str]:
+    def words(event: Event) -> str:
+        later = f" by {duration(event['delay'])}" if event["delay"] else ""
+        what = f"[{flags(event['flags'])}] Seq={event['seq']} Len={event['length']} {ends(event)}"
+        return f"the wire {did} {what}{later}: {clean(event['why'])}"
+
+    return words
 
 
 def _woken(event: Event) -> str:
@@ -337,6 +347,13 @@ _WORDS: Final[dict[str, Callable[[Event], str]]] = {
     "packet:sent": lambda e: f"sent {segment(e)}",
     "packet:received": lambda e: f"received {segment(e)}",
     "packet:captured": segment,
+    "network:dropped": _fate("loses"),
+    "network:delayed": _fate("delays"),
+    "network:held": _fate("keeps"),
+    "network:released": _fate("lets go"),
+    "network:duplicated": _fate("doubles"),
+    "network:reordered": _fate("lets others overtake"),
+    "network:damaged": _fate("damages"),
 }
 
 
