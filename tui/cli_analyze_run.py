@@ -22,7 +22,8 @@ from tracer.filter_rows import CHANGE, Changes, Connections, Packets, Rows, chan
 from tracer.kinds import Side
 from tracer.replay import Replay, analysed
 from tracer.replay.history import likely_responder
-from tracer.replay.infer import Found, Inference, Pair
+from tracer.replay.infer import Found, Pair
+from tracer.replay.infer_engine import FastInference
 from tracer.replay.infer_lives import Life
 from tui.cli_analyze_text import Info
 
@@ -32,6 +33,9 @@ Sieve = Callable[[NDArray[np.uint8], Frames], None]
 SMALLEST: Final = 1600
 """Bytes of a file taken for a packet when guessing from its size whether it is worth compiling for: few are longer."""
 
+
+MANY: Final = 2048
+"""Connections told of together, where nobody waits for each."""
 
 NOTHING: Final = Changes(np.zeros(0, CHANGE), 0)
 """No rows."""
@@ -63,7 +67,7 @@ class Analysis:
         self.replay = Replay(expected=size // SMALLEST)
         self._capture, self._table, self._sieve = capture, table, sieve
         wanted = table == "states" or (infer and table == "connections")
-        self._inference = Inference() if wanted else None
+        self._inference = FastInference(expected=size // SMALLEST) if wanted else None
         self._collected = Collected() if collect else None
         self._sides = Sides()
         self._info = Info()
@@ -81,17 +85,20 @@ class Analysis:
         """Read and analyse to the end. Raises CaptureError only where the operating system cannot read."""
         blocks = self._blocks()
         # A pipe may be live: what has come is to be shown now, not when more has come.
-        both = ((rows, self.replay.feed(rows)) for rows in blocks) if self._live else analysed(self.replay, blocks)
+        one = ((rows, self.replay.feed(rows), self.replay.finished()) for rows in blocks)
+        both = one if self._live else analysed(self.replay, blocks, MANY)
         done, total, packets = 0, None, 0
-        for segments, analysis in both:
+        for segments, analysis, gone in both:
             wire, done, total, packets = self._read.popleft()
-            yield Step(self._rows(segments, analysis, wire) if len(segments) else NOTHING, done, total, packets)
+            if self._inference is not None and total and done:
+                self._inference.expect(packets * total // done)
+            yield Step(self._rows(segments, analysis, gone, wire) if len(segments) else NOTHING, done, total, packets)
         yield Step(self.rest(), done, total, packets)
 
     def rest(self) -> Rows:
-        """What is told at the end, or when reading is broken off: the connections that the engine still keeps."""
+        """What is told at the end, or when reading is broken off: the connections that were not told of yet."""
         if self._table == "connections":
-            return self._connections(self.replay.connections())
+            return self._connections(np.concatenate((self.replay.finished(), self.replay.connections())))
         return NOTHING
 
     def _blocks(self) -> Iterator[Array]:
@@ -105,7 +112,7 @@ class Analysis:
         if self._sieve is not None:
             self._sieve(octets, frames)
 
-    def _rows(self, segments: Array, analysis: Array, wire: Array) -> Rows:
+    def _rows(self, segments: Array, analysis: Array, gone: Array, wire: Array) -> Rows:
         if self._start is None:
             self._start = int(segments["time"][0])
         self._latest = max(self._latest, int(segments["time"].max()))
@@ -113,7 +120,6 @@ class Analysis:
         found = self._judge(segments, analysis, first)
         if self._collected is not None:
             self._collected.add(segments, analysis)
-        gone = self.replay.finished()
         rows: Rows
         if self._table == "packets":
             side = self._sides.of(segments, analysis)
@@ -134,6 +140,10 @@ class Analysis:
 
     def _judge(self, segments: Array, analysis: Array, first: int) -> list[Found]:
         if self._inference is None:
+            return []
+        if self._table == "connections":
+            for pair in self._inference.follow(segments, analysis["stream"], first):
+                self._pairs[pair.stream] = pair
             return []
         found = self._inference.feed(segments, analysis["stream"], first)
         places: dict[int, int] = {}
@@ -160,8 +170,9 @@ class Analysis:
     def _connections(self, rows: Array) -> Connections:
         states, certainty = np.zeros((len(rows), 2), np.uint8), np.zeros((len(rows), 2), np.uint8)
         lives: list[tuple[Life | None, Life | None]] = [(None, None)] * len(rows)
+        known = rows if self._pairs else rows[:0]
         for number, (stream, flipped, high, low, port, high2, low2, port2) in enumerate(
-            rows[["stream", "flipped", "src_hi", "src_lo", "sport", "dst_hi", "dst_lo", "dport"]].tolist()
+            known[["stream", "flipped", "src_hi", "src_lo", "sport", "dst_hi", "dst_lo", "dport"]].tolist()
         ):
             pair = self._pairs.pop(stream, None)
             if pair is not None:

@@ -1,6 +1,6 @@
 """The same rules, compiled: records in arrays instead of objects in lists.
 
-numba compiles the functions of ``flight``, ``rules``, ``lifetimes`` and ``hashing`` as they stand (``jit`` says how),
+numba compiles the functions of ``flight``, ``rules``, ``lifetimes`` and ``hashing`` as they stand (``machine_code``),
 and only when a capture is large enough to be worth it: the compiled loop then takes the plain one's tables over.
 """
 

@@ -10,8 +10,7 @@ So a capture begins plain, and the compiled loop takes the tables over once ``WO
 
 from __future__ import annotations
 
-import subprocess
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +19,9 @@ from tracer.replay import plain
 from tracer.replay.analysis import ANALYSIS
 from tracer.replay.compiled import CODE, CompiledTables
 from tracer.replay.connections import CONNECTION, connection_rows
+
+if TYPE_CHECKING:
+    import subprocess
 
 WORTH: Final = 100_000
 """Segments from which on the compiled loop is worth loading."""
@@ -46,6 +48,7 @@ class Replay:
         self._expected = expected
         self._wanted = compiled
         self._compiler: subprocess.Popen[bytes] | None = None
+        self._untold = np.zeros(0, CONNECTION)
         self.notice = ""
         """What the user may want to know about speed, once there is something to say."""
 
@@ -101,14 +104,20 @@ class Replay:
 
         None while there are fewer than ``least``: rows by the thousand are made faster than the same in dozens.
         """
-        if len(self._plain.ended_flows) + (self._fast.waiting if self._fast else 0) < least:
+        waiting = len(self._untold) + len(self._plain.ended_flows) + (self._fast.waiting if self._fast else 0)
+        if waiting < least:
             return np.zeros(0, CONNECTION)
-        rows = connection_rows(self._plain.ended_flows, self._plain.ended_directions)
+        rows = np.concatenate((self._untold, connection_rows(self._plain.ended_flows, self._plain.ended_directions)))
+        self._untold = self._untold[:0]
         self._plain.ended_flows.clear()
         self._plain.ended_directions.clear()
         if self._fast:
             rows = np.concatenate((rows, connection_rows(*self._fast.ended())))
         return rows
+
+    def tell_again(self, rows: NDArray[Any]) -> None:
+        """Rows that ``finished`` gave and that nobody has looked at: it will give them once more."""
+        self._untold = np.concatenate((self._untold, rows))
 
     def connections(self) -> NDArray[Any]:
         """Rows of ``CONNECTION`` for all connections whose state is kept, as they are now, by stream number."""

@@ -7,7 +7,11 @@ make a life: the connections report folds ``socket:state`` events of either evid
 
 from __future__ import annotations
 
+from typing import Final
+
 from tracer.states import State
+
+_STATES: Final = tuple(State)
 
 
 class Life:
@@ -37,7 +41,9 @@ class Life:
     def spent(self, until: int) -> dict[State, int]:
         """ns spent in each state up to ``until``; states that were not seen to begin are left out."""
         found: dict[State, int] = {}
-        ends = [*self.times[1:], until]
-        for state, since, left in zip(self.states[1:], self.times[1:], ends[1:], strict=True):
-            found[State(state)] = found.get(State(state), 0) + max(left - since, 0)
+        times = self.times
+        for place in range(1, len(times)):
+            state = _STATES[self.states[place]]
+            left = times[place + 1] if place + 1 < len(times) else until
+            found[state] = found.get(state, 0) + max(left - times[place], 0)
         return found

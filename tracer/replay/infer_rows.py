@@ -48,6 +48,8 @@ class End:
     """When a SYN or SYN-ACK that it must answer passed; 0 for none."""
     timer: int = 0
     """When its TIME_WAIT, or its attempt to open, is over; 0 for none."""
+    armed: int = 0
+    """When the earliest timer that waits for that fires; 0 for none. It may find that ``timer`` is later by then."""
 
     sent: int = 0
     """1 once a segment of this end was seen, or its sequence numbers follow from the other end's."""

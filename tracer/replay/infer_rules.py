@@ -14,8 +14,9 @@ seen from here. Rules know two rows, sender and receiver, never which is the cli
 from __future__ import annotations
 
 from tracer.kinds import Certainty
-from tracer.replay.infer_rows import MODULO, UNSEEN, Change, End, before
+from tracer.replay.infer_rows import MODULO, UNSEEN, End, before
 from tracer.replay.infer_sequence import acceptable, account, forget, has_fin_of
+from tracer.replay.infer_tables import Tables, note
 from tracer.segments import ACK, FIN, RST, SYN
 from tracer.states import State, Trigger, on
 
@@ -76,9 +77,9 @@ assert list(State) == list(range(len(State))) and max(Trigger) < TRIGGERS
 
 
 def segment(
-    s: End, r: End, log: list[Change], time: int, seq: int, ack: int, flags: int, length: int, window: int, wscale: int
+    s: End, r: End, log: Tables, time: int, seq: int, ack: int, flags: int, length: int, window: int, wscale: int
 ) -> None:
-    """Judge one segment from the end ``s`` to the end ``r``; changes of either are appended to ``log``.
+    """Judge one segment from the end ``s`` to the end ``r``; changes of either go into the log of the tables ``log``.
 
     ``wscale`` is the shift of the SYN's option, -1 where it has none. Nothing is raised: there is no segment that a
     capture cannot hold.
@@ -100,9 +101,9 @@ def segment(
 # Changes
 
 
-def move(end: End, new: int, trigger: int, certainty: int, log: list[Change], time: int) -> None:
-    """Change the state of ``end`` and log it."""
-    log.append(Change(time, end.row, end.state, new, trigger, certainty))
+def move(end: End, new: int, trigger: int, certainty: int, log: Tables, time: int) -> None:
+    """Change the state of ``end`` and note it."""
+    note(log, time, end.row, end.state, new, trigger, certainty)
     if new == CLOSE:
         end.closed_from = end.state
     end.state = new
@@ -115,7 +116,7 @@ def move(end: End, new: int, trigger: int, certainty: int, log: list[Change], ti
     end.timer = time + TIMEWAIT if new == TIME_WAIT else 0
 
 
-def _step(end: End, trigger: int, certainty: int, log: list[Change], time: int) -> None:
+def _step(end: End, trigger: int, certainty: int, log: Tables, time: int) -> None:
     """Go where the table says; stay where it says nothing."""
     new = NEXT[end.state * TRIGGERS + trigger]
     if new >= 0:
@@ -128,12 +129,12 @@ def _hold(end: End) -> None:
     end.proven = end.state
 
 
-def _back(end: End, state: int, log: list[Change], time: int) -> None:
+def _back(end: End, state: int, log: Tables, time: int) -> None:
     """What was deduced did not happen: the end is in ``state`` still."""
     move(end, state, UNSEEN, CORRECTED, log, time)
 
 
-def _missed(end: End, peer: End, log: list[Change], time: int) -> None:
+def _missed(end: End, peer: End, log: Tables, time: int) -> None:
     """The FIN of ``peer`` has not reached ``end`` after all; of its bytes, those that ``end`` has acknowledged."""
     if end.state == CLOSE_WAIT:
         _back(end, ESTABLISHED, log, time)
@@ -154,7 +155,7 @@ def _under_way(end: End, time: int) -> bool:
 
 
 def _begin(
-    s: End, r: End, log: list[Change], time: int, seq: int, ack: int, flags: int, length: int, wscale: int
+    s: End, r: End, log: Tables, time: int, seq: int, ack: int, flags: int, length: int, wscale: int
 ) -> None:
     """A SYN proves that its sender opens, or that what was deduced of it since is wrong."""
     shows = SYN_RECV if flags & ACK else SYN_SENT
@@ -201,7 +202,7 @@ def _answered(end: End, time: int) -> None:
 # What the segment proves at its sender
 
 
-def _emission(s: End, r: End, log: list[Change], time: int, ack: int, flags: int, length: int, again: bool) -> None:
+def _emission(s: End, r: End, log: Tables, time: int, ack: int, flags: int, length: int, again: bool) -> None:
     _answered(s, time)
     if s.state == CLOSE:
         if _under_way(s, time):
@@ -262,7 +263,7 @@ def _past_handshake(s: End, r: End, flags: int, length: int) -> bool:
 
 
 def _arrival(
-    s: End, r: End, log: list[Change], time: int, seq: int, ack: int, flags: int, length: int, expected: int,
+    s: End, r: End, log: Tables, time: int, seq: int, ack: int, flags: int, length: int, expected: int,
     known: int, again: bool,
 ) -> None:  # fmt: skip
     if r.state == UNKNOWN:
@@ -305,7 +306,7 @@ def _fin_was_missed(r: End, s: End, time: int) -> bool:
     return bool(deduced and not has_fin_of(r, s) and not _under_way(r, time))
 
 
-def _syn_arrives(r: End, log: list[Change], time: int, ack: int, flags: int) -> None:
+def _syn_arrives(r: End, log: Tables, time: int, ack: int, flags: int) -> None:
     if not flags & ACK:
         if r.state == SYN_SENT:
             _step(r, RCV_SYN, PROVISIONAL, log, time)
@@ -320,7 +321,7 @@ def _syn_arrives(r: End, log: list[Change], time: int, ack: int, flags: int) -> 
 
 
 def _reset(
-    s: End, r: End, log: list[Change], time: int, seq: int, ack: int, flags: int, expected: int, known: int
+    s: End, r: End, log: Tables, time: int, seq: int, ack: int, flags: int, expected: int, known: int
 ) -> None:
     """An RST: its sender has no connection any more; its receiver loses it where the RST is acceptable."""
     r_loses = r.state != CLOSE and _acceptable_reset(s, r, seq, ack, flags, expected, known)

@@ -1,7 +1,7 @@
-"""Reading and analysing at the same time: while one batch is analysed, the next is read and decoded.
+"""Reading and analysing at the same time: while one batch is analysed, another is read, or what it gave is written.
 
-The compiled loop needs no interpreter, so it runs in a thread of its own beside the decoding. Whoever takes a result
-finds the engine at rest at that moment: the next batch is handed over when the following result is asked for.
+The compiled loop needs no interpreter, so it runs in a thread of its own. The engine belongs to that thread until the
+last result was taken or the generator was closed: connections that end come with the results.
 """
 
 from __future__ import annotations
@@ -15,25 +15,37 @@ from numpy.typing import NDArray
 from tracer.replay.engine import Replay
 
 
-def analysed(replay: Replay, batches: Iterable[NDArray[Any]]) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-    """(rows of ``SEGMENT``, their rows of ``ANALYSIS``) of each batch, in order.
+Result = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
+
+
+def analysed(replay: Replay, batches: Iterable[NDArray[Any]], least: int = 1) -> Iterator[Result]:
+    """(rows of ``SEGMENT``, their rows of ``ANALYSIS``, ``replay.finished(least)``) of each batch, in order.
 
     The batches must stay as they are until their result is taken. What reading raises is raised here, after the results
     of all batches before it.
     """
+
+    def analyse(segments: NDArray[Any]) -> Result:
+        return segments, replay.feed(segments), replay.finished(least)
+
     with ThreadPoolExecutor(1, "analysis") as worker:
-        waiting: tuple[NDArray[Any], Future[NDArray[Any]]] | None = None
         source = iter(batches)
-        while True:
-            failure: Exception | None = None
-            try:
-                segments = next(source, None)
-            except Exception as problem:
-                segments, failure = None, problem
-            if waiting is not None:
-                yield waiting[0], waiting[1].result()
-            if failure is not None:
-                raise failure
-            if segments is None:
-                return
-            waiting = segments, worker.submit(replay.feed, segments)
+        waiting: Future[Result] | None = None
+        try:
+            while True:
+                failure: Exception | None = None
+                try:
+                    segments = next(source, None)
+                except Exception as problem:
+                    segments, failure = None, problem
+                before = waiting.result() if waiting is not None else None
+                waiting = worker.submit(analyse, segments) if segments is not None else None
+                if before is not None:
+                    yield before
+                if failure is not None:
+                    raise failure
+                if waiting is None:
+                    return
+        finally:
+            if waiting is not None:  # broken off: what nobody took is still to be told
+                replay.tell_again(waiting.result()[2])
