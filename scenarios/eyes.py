@@ -54,7 +54,8 @@ def plain(stage: Stage, ground: Ground) -> tuple[list[EventSource], list[Sight]]
     netns = ground.networks[first]
     try:
         seat, remark = seats.take(lambda: stage.socket("packet"), stage.interface)
-        sources.append(WireSource(seat, netns, ports))
+        # Seen on a wire between networks, a packet belongs to neither of them.
+        sources.append(WireSource(seat, netns if len(set(ground.networks.values())) == 1 else 0, ports))
         told.append(("packets", True, remark))
     except OSError as refused:
         told.append(("packets", False, f"AF_PACKET: {refused.strerror}"))

@@ -16,6 +16,7 @@ import numpy as np
 
 from tracer.kinds import MAX_HEADER_BYTES
 from tracer.wire.frames import Frames, Seat
+from tracer.wire.ring import bind
 
 MOST: Final = 4096
 """Frames to a read, so that a flood cannot hold the reader for ever."""
@@ -96,7 +97,7 @@ def _adopt(opened: socket.socket, interface: str) -> Any:
             opened.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
             opened.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
             self.auxdata_available = True  # it then looks for both in what comes with a packet
-            opened.bind((interface, ETH_P_ALL))
+            bind(opened, interface)
 
         def recv_raw(self, x: int = 65535) -> tuple[Any, bytes | None, float | None]:
             frame, address, stamp = self._recv_raw(self.ins, x)

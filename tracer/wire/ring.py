@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+import os
 import socket
 import struct
 from typing import Final
@@ -68,6 +69,17 @@ _PROGRAM: Final = (  # operation, jumps if true and if false (so many lines on),
 )
 
 
+def bind(opened: socket.socket, interface: str) -> None:
+    """Let packets in from an interface, or with an empty name from all. Raises OSError."""
+    if interface:
+        opened.bind((interface, ETH_P_ALL))
+        return
+    # Python's bind() asks for the number of every name, the empty one too.
+    everywhere = struct.pack("=HHiHBB8x", socket.AF_PACKET, socket.htons(ETH_P_ALL), 0, 0, 0, 0)  # struct sockaddr_ll
+    if ctypes.CDLL(None, use_errno=True).bind(opened.fileno(), everywhere, len(everywhere)):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
 class RingSeat(Seat):
     """Reads one packet socket, not bound yet: no packet may come before filter and ring are there."""
 
@@ -85,7 +97,7 @@ class RingSeat(Seat):
             self._memory = mmap.mmap(opened.fileno(), BLOCK * blocks)
             self._octets = np.frombuffer(self._memory, np.uint8).reshape(-1, SLOT)
             self._slots = np.frombuffer(self._memory, _SLOT)
-            opened.bind((interface, ETH_P_ALL))
+            bind(opened, interface)
         except OSError:
             self.close()
             raise
