@@ -15,3 +15,12 @@ def names() -> list[str]:
     """What is there, by name without its ending, sorted."""
     place = folder()
     return sorted(path.stem for path in place.glob("*.pcapng")) if place else []
+
+
+def shown(name: str) -> str:
+    """The path of a recording as one types it: relative where it lies below the current folder. It must be there."""
+    place = folder()
+    assert place is not None
+    path = place / f"{name}.pcapng"
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

@@ -60,10 +60,15 @@ def seconds(one: Event, other: Event) -> float:
 
 
 def within(one: Event, other: Event, least: float, most: float) -> str | None:
-    """None when so many seconds lie between two events; else how many it was."""
+    """None when so many seconds lie between two events; else how many it was.
+
+    Raises CannotTell where a reading of a table, which comes late, would decide.
+    """
     passed = seconds(one, other)
     if least <= passed <= most:
         return None
+    if Evidence.SAMPLED in (one.evidence, other.evidence):
+        raise CannotTell(f"the table was read too seldom to tell the time between {one.name} and {other.name}")
     return f"{passed:.3f} s lie between {one.name} and {other.name}, not {least:g} to {most:g}"
 
 

@@ -273,6 +273,15 @@ class ConnectionSeen:
             raise CannotTell(f"nothing tells {quantity} of the {side}'s socket")
         return told
 
+    def value_before(self, side: str, quantity: str, moment: Event) -> int:
+        """Its last value before an event. Raises CannotTell where that is a table's reading, which may be too old."""
+        told = [(event, value) for event, value in self.values(side, quantity) if event.order < moment.order]
+        if not told:
+            raise CannotTell(f"nothing tells {quantity} of the {side}'s socket before event {moment.order}")
+        if told[-1][0].evidence == Evidence.SAMPLED:
+            raise CannotTell(f"the table was read too seldom to tell {quantity} at event {moment.order}")
+        return told[-1][1]
+
     def most(self, side: str, quantity: str) -> int:
         """The largest value that was seen of it."""
         return max(value for _, value in self.values(side, quantity))

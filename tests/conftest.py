@@ -85,6 +85,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="fail if, as root on a kernel with BTF, a kernel test was skipped or none was there",
     )
+    parser.addoption("--repeat", type=int, default=0, metavar="N", help="play each scenario N times")
 
 
 def _missing(item: pytest.Item) -> str:

@@ -14,6 +14,7 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     # While the imports below go on, Ctrl-C just ends the process: nothing is there to be taken down, and the traceback
@@ -23,6 +24,7 @@ if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
 
 import click
 
+from scenarios.script import Family
 from tracer import __version__
 from tui.cli_errors import CANNOT, INTERRUPTED, OUTPUT, USAGE, Trouble
 from tui.cli_signals import catch, ended
@@ -52,16 +54,28 @@ def synfin(context: click.Context) -> None:
 @click.option("--topic", help="Only scenarios of this topic.")
 def list_scenarios(topic: str | None) -> None:
     """The scenarios, one line each."""
-    from scenarios import registry
+    from tui.cli_scenarios import list_all
 
-    rows = [registry.load(registry.origin(name)) for name in registry.names()]
-    chosen = [row for row in rows if topic in (None, row.topic)]
-    if not chosen:
-        topics = ", ".join(sorted({row.topic for row in rows}))
-        raise Trouble(f"no scenario has the topic {topic!r}; there are: {topics}", USAGE)
-    width = max(len(row.name) for row in chosen)
-    for row in chosen:
-        click.echo(f"{row.name:<{width}}  {row.topic:<10}  {row.title}")
+    list_all(topic)
+
+
+@synfin.command()
+@click.argument("scenario")
+@click.option("--answers", is_flag=True, help="With the answers to its questions.")
+def show(scenario: str, answers: bool) -> None:
+    """What SCENARIO tells and proves: its story, its steps, what must be seen, its questions, its recording."""
+    from tui.cli_scenarios import show_one
+
+    show_one(scenario, answers=answers)
+
+
+@synfin.command()
+@click.argument("name")
+def new(name: str) -> None:
+    """Write ./NAME.py, a scenario of your own to begin with: it runs as it is."""
+    from tui.cli_scenarios import write_new
+
+    write_new(name)
 
 
 @synfin.command()
@@ -73,17 +87,21 @@ def list_scenarios(topic: str | None) -> None:
 @click.option("--pace", type=click.FloatRange(0, 60), help="Seconds between steps (screen: 0.5, text: 0).")
 @click.option("--wait", is_flag=True, help="Text and JSON: go on until TIME_WAIT is over (a minute).")
 @click.option("--no-kernel", is_flag=True, help="Do without kernel probes: packets and tables, as a plain user has.")
+@click.option("--family", type=click.Choice(["ipv4", "ipv6", "mapped"]), help="Over which addresses (default: ipv4).")
+@click.option("--check", is_flag=True, help="Only say what of all that must be seen was seen (with --json: as JSON).")
 @_ascii
 def run(
     scenario: str, step: bool, form: str | None, recording: str | None, pace: float | None, wait: bool,
-    no_kernel: bool, plain_glyphs: bool,
+    no_kernel: bool, family: Family | None, check: bool, plain_glyphs: bool,
 ) -> None:  # fmt: skip
-    """Play SCENARIO (a name of `synfin list`, or a file ./mine.py) with real sockets and watch it."""
+    """Play SCENARIO (a name of `synfin list`, or a file ./mine.py) with real sockets and watch it.
+
+    Without a screen it ends with what the scenario says must be seen, and exit code 1 if something of it was not.
+    """
     from tui.cli_live import Request, run_scenario
 
-    run_scenario(
-        Request(scenario, step, form or _form_for_output(), recording, pace, wait, not no_kernel, plain_glyphs)
-    )
+    form = form or ("text" if check else _form_for_output())
+    run_scenario(Request(scenario, step, form, recording, pace, wait, not no_kernel, plain_glyphs, check, family))
 
 
 def _traced(command: Callable[..., None]) -> Callable[..., None]:
@@ -92,11 +110,14 @@ def _traced(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--pid", "pids", type=int, multiple=True, metavar="P", help="This process."),
         click.option("--port", "ports", type=int, multiple=True, metavar="N", help="This port."),
         click.option("--comm", "comms", multiple=True, metavar="NAME", help="Processes of this name, as of now."),
+        click.option("--cgroup", metavar="PATH", help="This cgroup (version 2) and all inside it."),
         click.option("--netns", metavar="NAME|INODE|PATH", help="Everything in this network namespace."),
         click.option("--all", "everything", is_flag=True, help="All TCP of this machine (so without any selection)."),
         click.option("--duration", type=float, metavar="S", help="End after S seconds."),
         click.option("--probes", metavar="GROUPS", help="Only these groups, with commas; `synfin doctor` lists them."),
         click.option("--lints", is_flag=True, help="At the end, what looks like trouble: in words, with what to do."),
+        click.option("--no-kernel", is_flag=True, help="Do without probes: sampled tables, and packets if allowed."),
+        click.option("--drop/--no-drop", default=None, help="Under sudo: go on as the user when the probes are on."),
         click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- CMD ARGS...]"),
     )
     for option in reversed(options):
@@ -111,35 +132,35 @@ def _traced(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("-w", "recording", metavar="FILE", help="Record to this pcapng file (- for standard output).")
 @_ascii
 def trace(
-    pids: tuple[int, ...], ports: tuple[int, ...], comms: tuple[str, ...], netns: str | None, everything: bool,
-    duration: float | None, probes: str | None, lints: bool, command: tuple[str, ...], form: str | None,
-    recording: str | None, plain_glyphs: bool,
+    form: str | None, recording: str | None, plain_glyphs: bool, duration: float | None, probes: str | None,
+    lints: bool, no_kernel: bool, drop: bool | None, **who: Any,
 ) -> None:  # fmt: skip
-    """Trace any program: processes, ports, a network, the whole machine, or CMD and all that it starts.
+    """Trace any program: processes, ports, a cgroup, a network, the whole machine, or CMD and all that it starts.
 
-    The exit code is CMD's. Beside the screen its output goes to a file, beside events to standard error.
+    The exit code is CMD's. Beside the screen its output goes to a file, beside events to standard error. Under sudo
+    CMD runs as the user who called it, and recordings are his (--no-drop: as root).
     """
+    from tui.cli_select import Who
     from tui.cli_trace import Request
     from tui.cli_trace import trace as begin
 
     form = form or _form_for_output()
-    who = (pids, ports, comms, netns, everything, command)
-    begin(Request(*who, form, recording, duration, probes, plain_glyphs, lints))
+    begin(Request(Who(**who), form, recording, duration, probes, plain_glyphs, lints, not no_kernel, drop))
 
 
 @synfin.command()
 @_traced
 @click.option("-w", "recording", metavar="FILE", required=True, help="The pcapng file (- for standard output).")
 def record(
-    pids: tuple[int, ...], ports: tuple[int, ...], comms: tuple[str, ...], netns: str | None, everything: bool,
-    duration: float | None, probes: str | None, lints: bool, command: tuple[str, ...], recording: str,
+    recording: str, duration: float | None, probes: str | None, lints: bool, no_kernel: bool, drop: bool | None,
+    **who: Any,
 ) -> None:  # fmt: skip
     """As trace, but without a screen: everything goes into FILE, for `synfin replay`."""
+    from tui.cli_select import Who
     from tui.cli_trace import Request
     from tui.cli_trace import trace as begin
 
-    who = (pids, ports, comms, netns, everything, command)
-    begin(Request(*who, "none", recording, duration, probes, lints=lints))
+    begin(Request(Who(**who), "none", recording, duration, probes, False, lints, not no_kernel, drop))
 
 
 @synfin.command()

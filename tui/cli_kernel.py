@@ -4,26 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from scenarios import eyes
 from scenarios.stage import Ground
-from tracer.kernel.source import Filter, KernelError, KernelSource, Status
+from tracer.kernel.source import KernelError, Status
 from tracer.session import EventSource
 from tui.feed import Probe
 
 
 def kernel_source(ground: Ground) -> tuple[EventSource | None, list[Probe]]:
-    """Probes that watch what happens on this stage and nothing else, and what each group can see.
-
-    On a stage with a network of its own the network is the filter, so that nobody's packet is missed and none of a
-    stranger's is seen; on the host's loopback the actors' processes and the play's port are.
-    """
-    source = KernelSource()
-    pids = frozenset(ground.pids.values())
-    if ground.isolated:
-        followed = Filter(processes=pids, netns=frozenset(ground.networks.values()))
-    else:
-        followed = Filter(processes=pids, ports=frozenset({ground.port}))
+    """Probes that watch what happens on this stage and nothing else, and what each group can see."""
     try:
-        source.start(followed)
+        source = eyes.probes(ground)
     except KernelError as failure:
         return None, [Probe("kernel", False, str(failure))]
     return source, probe_groups(source.status())

@@ -23,9 +23,12 @@ from typing import IO, Any, Final
 
 import click
 
+from scenarios import eyes
 from scenarios.play import Play
 from scenarios.registry import NotFound
 from scenarios.reports import ActorReports
+from scenarios.script import Family
+from scenarios.sights import Outcome, evaluate
 from scenarios.stage import Ground, Stage, StageError
 from tracer import __version__
 from tracer.kernel.clock import measure
@@ -33,8 +36,8 @@ from tracer.recording.writer import Recorder, RecordingError
 from tracer.replay.findings import PacketFindings
 from tracer.replay.infer_events import StateEvents
 from tracer.session import EventSource, Session, Sink
-from tracer.tables.source import TableSource
 from tracer.timeline import Timeline
+from tui.cli_checks import judge, tell
 from tui.cli_errors import CANNOT, FAILED, INTERRUPTED, OUTPUT, USAGE, Trouble
 from tui.cli_kernel import kernel_source
 from tui.cli_print import Printer, terminal_width
@@ -60,6 +63,10 @@ class Request:
     wait: bool
     kernel: bool
     ascii: bool
+    check: bool = False
+    """Nothing but what became of the checks."""
+    family: Family | None = None
+    """The scenario's first when None."""
 
 
 class LiveFeed:
@@ -118,18 +125,29 @@ def run_scenario(request: Request) -> None:
             _as_lines(feed, request)
         if feed.play.state == "failed":
             raise Trouble(f"the scenario failed: {feed.play.failure}", FAILED)
+    outcomes = _checked(feed, request)
     if feed.recorder is not None:
         if feed.recorder.failure:
             raise Trouble(feed.recorder.failure, OUTPUT)
         if feed.recorder.path != "-":
             click.echo(f"recorded {feed.recorder.written} events in {feed.recorder.path}", err=True)
+    judge(outcomes)
+
+
+def _checked(feed: LiveFeed, request: Request) -> list[Outcome]:
+    """What became of the scenario's checks, told beside the events; nothing when it was left before its end."""
+    if request.form == "screen" or feed.play.state != "finished":
+        return []
+    outcomes = evaluate(feed.stage.scenario, feed.timeline)
+    tell(outcomes, alone=request.check, as_json=request.form == "json", ascii_only=request.ascii)
+    return outcomes
 
 
 @contextlib.contextmanager
 def _staged(request: Request) -> Iterator[LiveFeed]:
     try:
-        stage = Stage.of(request.scenario)
-    except NotFound as failure:
+        stage = Stage.of(request.scenario, family=request.family)
+    except (NotFound, StageError) as failure:
         raise Trouble(str(failure), USAGE) from None
     except Exception as failure:  # a user's script may raise anything when it is run
         if not request.scenario.partition("#")[0].endswith(".py"):
@@ -167,15 +185,18 @@ def _watch(request: Request, stage: Stage, ground: Ground) -> LiveFeed:
     kernel, probes = kernel_source(ground) if request.kernel else (None, [Probe("kernel", False, "--no-kernel")])
     inferring = kernel is None
     if kernel is None:
-        probes += _plain_eyes(stage, ground, sources)
+        seeing, told = eyes.plain(stage, ground)
+        sources += seeing
+        probes += [Probe(*one) for one in told]
     else:
         sources.append(kernel)
-    reports = ActorReports(offset, calls=inferring, before_step=lambda: _hurry(sources))
+    sources.append(eyes.counters(ground))
+    reports = ActorReports(offset, calls=inferring, before_step=lambda: eyes.hurry(sources))
     sources.append(reports)
     probes.append(Probe("script", True))
     recorder = _recorder(request, stage, ground, probes)
     sinks: list[Sink] = [recorder] if recorder else []
-    if request.form != "screen" and request.recording != "-":  # then standard output is the recording's
+    if request.form != "screen" and request.recording != "-" and not request.check:  # else that is on standard output
         sinks.append(Printer(request.form, terminal_width()))
     derive = [PacketFindings().extend, StateEvents().extend] if inferring else [PacketFindings().extend]
     session = Session(sources, sinks=sinks, derive=derive)
@@ -183,39 +204,6 @@ def _watch(request: Request, stage: Stage, ground: Ground) -> LiveFeed:
     play = Play(stage, hold_steps=request.step, pace=pace, listener=reports.hear)
     session.start()
     return LiveFeed(stage, play, session, probes, recorder)
-
-
-def _hurry(sources: Sequence[EventSource]) -> None:
-    """A step is about to begin: no moment to sleep for who reads tables."""
-    for source in sources:
-        if isinstance(source, TableSource):
-            source.hurry()
-
-
-def _plain_eyes(stage: Stage, ground: Ground, sources: list[EventSource]) -> list[Probe]:
-    """Packets and the socket table, as far as the rights go; what is missing says why."""
-    from tracer.wire import seats
-    from tracer.wire.source import WireSource
-
-    probes = []
-    ports = () if ground.isolated else (ground.port,)
-    first = stage.scenario.actors[0]
-    netns = ground.networks[first]
-    try:
-        seat, remark = seats.take(lambda: stage.socket("packet"), stage.interface)
-        sources.append(WireSource(seat, netns, ports))
-        probes.append(Probe("packets", True, remark))
-    except OSError as refused:
-        probes.append(Probe("packets", False, f"AF_PACKET: {refused.strerror}"))
-    for actor, inode in ground.networks.items():
-        if inode == netns and actor != first:
-            continue  # one network, one table
-        try:
-            sources.append(TableSource(stage.socket("diag", actor), inode, ports, tuple(ground.pids.values())))
-            probes.append(Probe("table", True, "sampled: what lies between two readings is not seen"))
-        except OSError as refused:
-            probes.append(Probe("table", False, f"sock_diag: {refused.strerror}"))
-    return probes
 
 
 def _recorder(request: Request, stage: Stage, ground: Ground, probes: Sequence[Probe]) -> Recorder | None:

@@ -75,9 +75,9 @@ def reads(me: Actor) -> None:
 
 @scenario.must_see("900 bytes are unread when the server closes")
 def unread(seen: Seen) -> str | None:
-    (closing, *_), told = seen.calls("server", "close"), seen.values("server", "unread")
-    before = [value for event, value in told if event.order <= closing.enter.order]
-    return seen.same(before[-1:], [len(REQUEST) - READ], "bytes unread before close()")
+    closing, *_ = seen.calls("server", "close")
+    left = seen.value_before("server", "unread", closing.enter)
+    return seen.same(left, len(REQUEST) - READ, "bytes unread before close()")
 
 
 @scenario.must_see("the server's side sends RST and no FIN")

@@ -30,7 +30,7 @@ def sentence(ran: Ran, code: int, *words: str) -> None:
 
 
 def test_an_unknown_scenario_names_the_nearest(synfin: Synfin) -> None:
-    sentence(synfin("run", "half-clsoe"), USAGE, "no scenario named 'half-clsoe': did you mean half-close?")
+    sentence(synfin("run", "half-clsoe"), USAGE, "no scenario named 'half-clsoe': did you mean half-close")
 
 
 def test_a_scenario_like_no_other_names_them_all(synfin: Synfin) -> None:
