@@ -19,15 +19,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from scenarios.impairments import Rule
 
 if TYPE_CHECKING:
-    from scenarios.actor import Actor
     from scenarios.sights import Seen
 
-Action = Callable[["Actor"], object]
+Action = Callable[[Any], object]
+"""Handed the actor: an `Actor`, of the `network` a `Network`."""
 Check = Callable[["Seen"], str | None]
 Network = Literal["loopback", "veth"]
 Isolation = Literal["preferred", "required", "none"]
