@@ -2,8 +2,8 @@
 
 Probes go on first, then a command is started, so that nothing of it is missed: it is a child of this process, whose
 children are followed from their fork on. What is there already is adopted from the socket table (tracer.tables.adopt).
-The command's own output must not mix with ours: beside the screen it goes to a file, beside events on standard output
-it goes to standard error.
+Where probes are not to be had the same is watched with a plain user's eyes (tui.cli_plain), and the first lines say
+what is missing and why.
 """
 
 from __future__ import annotations
@@ -12,236 +12,73 @@ import contextlib
 import json
 import os
 import platform
-import signal
-import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from shutil import which
 from typing import IO, Any, Final
 
 import click
 
 from tracer import __version__
+from tracer.kernel import others
 from tracer.kernel.source import KernelError, KernelSource
 from tracer.lints import check, summary
 from tracer.recording.writer import Recorder, RecordingError
 from tracer.replay.findings import PacketFindings
+from tracer.replay.infer_events import StateEvents
 from tracer.session import EventSource, Session, Sink
+from tracer.tables.adopt import Adopted
 from tracer.tables.counters import ListenCounters
-from tracer.timeline import Timeline
+from tui import cli_command, cli_plain, cli_rights
+from tui.cli_command import GRACE
 from tui.cli_errors import CANNOT, FAILED, INTERRUPTED, OUTPUT, USAGE, Trouble
 from tui.cli_kernel import probe_groups
 from tui.cli_print import Printer, terminal_width
-from tui.cli_select import Selection, alive, existing, groups, netstat_files, select
+from tui.cli_select import Selection, Who, alive, existing, groups, netstat_files, select
 from tui.cli_signals import show
+from tui.cli_trace_feed import TraceFeed
 from tui.feed import Probe
 from tui.plain import plain
 
 SETTLE: Final = 0.3
 """Seconds to go on listening after the end of a command: the last segments and timers come in."""
-GRACE: Final = 2.0
-"""Seconds a command has to end when asked to, before it is made to."""
 
 
 @dataclass(frozen=True)
 class Request:
     """What the user asked for."""
 
-    pids: Sequence[int]
-    ports: Sequence[int]
-    comms: Sequence[str]
-    netns: str | None
-    everything: bool
-    command: Sequence[str]
+    who: Who
     form: str
     """screen, text, json, or none: only record."""
-    recording: str | None
-    duration: float | None
+    recording: str | None = None
+    duration: float | None = None
     """Seconds."""
-    groups: str | None
+    groups: str | None = None
     ascii: bool = False
     lints: bool = False
     """Say at the end what looks like trouble."""
-
-
-class Command:
-    """A program that was started to be traced."""
-
-    def __init__(self, words: Sequence[str], form: str, to_stderr: bool) -> None:
-        """Start it. Beside the screen its output goes to a file; `to_stderr`: standard output is taken by events.
-
-        Raises Trouble when it cannot be started.
-        """
-        self.name = Path(words[0]).name
-        self.output: str | None = None
-        streams: dict[str, Any] = {"stdout": sys.stderr.fileno()} if to_stderr else {}
-        if form == "screen":
-            # A session of its own: the terminal is the screen's, whatever the command would like to do with it.
-            handle, self.output = tempfile.mkstemp(prefix=f"synfin-{self.name[:32]}-", suffix=".txt")
-            streams = {"stdin": subprocess.DEVNULL, "stdout": handle, "stderr": handle, "start_new_session": True}
-        try:
-            self._process = subprocess.Popen(list(words), **streams)
-        except OSError as refused:
-            if self.output:
-                Path(self.output).unlink()
-            raise Trouble(f"cannot run {words[0]!r}: {refused.strerror}", USAGE) from None
-        finally:
-            if form == "screen":
-                os.close(handle)
-        self.pid = self._process.pid
-        self.cut_short = False
-        """Ended by us, because the trace was over."""
-
-    @property
-    def code(self) -> int | None:
-        """Its exit code (minus the signal that ended it); None while it runs."""
-        return self._process.poll()
-
-    def end(self) -> None:
-        """Ask it to end, and make it end when it does not."""
-        if self.code is not None:
-            return
-        self.cut_short = True
-        for number, patience in ((signal.SIGTERM, GRACE), (signal.SIGKILL, None)):
-            with contextlib.suppress(ProcessLookupError):
-                if self.output:
-                    os.killpg(self.pid, number)
-                else:
-                    os.kill(self.pid, number)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(patience)
-                return
-
-    def words(self) -> str:
-        """How it ended."""
-        code = self.code
-        if code is None:
-            how = "still runs"
-        elif self.cut_short:
-            how = "was ended, as the trace is over"
-        elif code < 0:
-            how = f"was ended by {signal.Signals(-code).name}"
-        else:
-            how = f"ended with exit code {code}"
-        return f"{self.name} {how}" + (f"; its output is in {self.output}" if self.output else "")
-
-
-@contextlib.contextmanager
-def _held_signals() -> Iterator[None]:
-    """Signals that end this process wait until the block is through. (Blocking them would be inherited by a child.)"""
-    came: list[int] = []
-    before = {}
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if callable(signal.getsignal(number)):
-            before[number] = signal.signal(number, lambda number, frame: came.append(number))
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        if came:
-            signal.raise_signal(came[0])
-
-
-class TraceFeed:
-    """A trace under way, as the screen reads it (tui.feed.Feed)."""
-
-    play = None
-
-    def __init__(
-        self, kernel: KernelSource, session: Session, probes: Sequence[Probe], selection: Selection,
-        recorder: Recorder | None,
-    ) -> None:  # fmt: skip
-        self.kernel, self.session, self.probes, self.selection = kernel, session, probes, selection
-        self.recorder = recorder
-        self.command: Command | None = None
-        self.finished = False
-        self.progress: float | None = None
-        self.began = time.monotonic()
-        self._closing = threading.Lock()
-
-    @property
-    def timeline(self) -> Timeline:
-        """All events so far."""
-        return self.session.timeline
-
-    @property
-    def written(self) -> int:
-        """Events written by all sources."""
-        return self.session.losses().written
-
-    @property
-    def lost(self) -> int:
-        """Events lost by all sources."""
-        return self.session.losses().lost
-
-    @property
-    def recording(self) -> str | None:
-        """Where it is being recorded to; None when it is not, or no longer."""
-        return self.recorder.path if self.recorder and not self.recorder.failure else None
-
-    @property
-    def filter(self) -> str:
-        """Who is traced."""
-        return self.selection.words
-
-    def launch(self, words: Sequence[str], form: str, to_stderr: bool) -> None:
-        """Start the command. Raises Trouble."""
-        with _held_signals():  # or one that comes in between would leave a command that nobody knows
-            self.command = Command(words, form, to_stderr)
-        self.kernel.unfollow_process(os.getpid())  # of our children only this one was meant
-
-    def over(self, duration: float | None) -> bool:
-        """Whether there is nothing more to wait for: time is up, or whoever was to be traced has ended."""
-        if duration is not None and time.monotonic() - self.began >= duration:
-            return True
-        if self.session.failure is not None:
-            return True
-        if self.command is not None:
-            return self.command.code is not None
-        return bool(self.selection.pids) and not any(map(alive, (*self.selection.pids, *self._children())))
-
-    def _children(self) -> set[int]:
-        """Processes that those asked for have forked, as far as seen."""
-        if any(map(alive, self.selection.pids)):
-            return set()  # enough to know
-        return set(self.timeline.field("process:fork", "child_pid").tolist())
-
-    def close(self) -> None:
-        """End command, probes and recording, in the order that loses nothing. May be called twice."""
-        with self._closing:
-            if self.finished:
-                return
-            try:
-                if self.command is not None:
-                    self.command.end()
-                self.session.stop()
-            finally:
-                self.finished = True
-                if self.recorder is not None:
-                    losses = self.session.losses()
-                    self.recorder.close(losses.written, losses.lost)
+    kernel: bool = True
+    """False: do without probes, as if they were not to be had."""
+    drop: bool | None = None
+    """Go back to the user who called sudo; None: where that is possible."""
 
 
 def trace(request: Request) -> None:
     """Trace and show. Raises Trouble for everything that ends it before its time, and for the command's own failure."""
-    selection = select(request.pids, request.ports, request.comms, request.netns, request.everything, request.command)
+    selection = select(request.who)
+    wanted = groups(request.groups)
     if request.duration is not None and not request.duration > 0:
         raise Trouble("--duration is a number of seconds above 0", USAGE)
-    if request.command and which(request.command[0]) is None:
-        word = request.command[0]
-        if Path(word).exists():
-            raise Trouble(f"cannot run {word!r}: it is not an executable file", USAGE)
-        raise Trouble(f"there is no command {word!r}", USAGE)
+    cli_command.check(request.who.command)
+    user = cli_rights.whom(request.drop)
+    kernel = KernelSource(wanted) if request.kernel else None
     printer = None
     if request.form in ("text", "json") and request.recording != "-":
         printer = Printer(request.form, terminal_width())
-    with _traced(request, selection, printer) as feed:
+    with _traced(request, selection, kernel, user, printer) as feed:
         if request.form == "screen":
             _on_screen(feed, request)
         else:
@@ -252,34 +89,63 @@ def trace(request: Request) -> None:
 
 
 @contextlib.contextmanager
-def _traced(request: Request, selection: Selection, printer: Printer | None) -> Iterator[TraceFeed]:
+def _traced(
+    request: Request, selection: Selection, kernel: KernelSource | None, user: cli_rights.User | None,
+    printer: Printer | None,
+) -> Iterator[TraceFeed]:  # fmt: skip
     screen = threading.Thread(target=__import__, args=("tui.app",), daemon=True)
     if request.form == "screen":
         screen.start()  # 0.3 s of imports while the probes are put on
-    feed = _watch(request, selection, [printer] if printer else [])
+    kernel, sources, probes = _sources(selection, kernel)
+    try:
+        if user is not None:
+            if request.form == "screen":
+                screen.join()
+            _drop(user)
+        recorder = _recorder(request, selection, probes)
+    except BaseException:
+        for source in sources:
+            source.stop()
+        raise
+    feed = TraceFeed(kernel, _session(request, kernel, sources, recorder, printer), probes, selection, recorder)
     try:
         gone = [pid for pid in selection.pids if not alive(pid)]
         if gone and len(gone) == len(selection.pids):
             raise Trouble(f"process {gone[0]} has ended while the probes were put on", FAILED)
         feed.session.start()
-        if request.command:
+        if request.who.command:
             taken = request.recording == "-" or printer is not None
-            feed.launch(request.command, request.form, taken)
+            feed.launch(request.who.command, request.form, taken)
         yield feed
     finally:
         feed.close()
 
 
-def _watch(request: Request, selection: Selection, sinks: list[Sink]) -> TraceFeed:
-    """Probes on, what is there adopted, a recording begun."""
-    kernel = KernelSource(groups(request.groups))
-    adopted, why = existing(selection)
-    try:
-        kernel.start(selection.filter)
-    except KernelError as failure:
-        for each in adopted:
-            each.stop()
-        raise Trouble(f"{failure}; `synfin doctor` says more", CANNOT) from None
+def _sources(
+    selection: Selection, kernel: KernelSource | None
+) -> tuple[KernelSource | None, list[EventSource], list[Probe]]:
+    """Probes on and what is there adopted; or, without probes, what else there is to see. Raises Trouble."""
+    why = "--no-kernel"
+    if kernel is not None:
+        adopted, unread = existing(selection)
+        try:
+            kernel.start(selection.filter)
+        except KernelError as failure:
+            for each in adopted:
+                each.stop()
+            why = str(failure)
+        else:
+            return kernel, *_with_probes(selection, kernel, adopted, unread)
+    sources, probes = cli_plain.sources(selection)
+    if not sources:
+        missing = "; ".join(probe.reason for probe in probes)
+        raise Trouble(f"{why}; without probes: {missing}; `synfin doctor` says more", CANNOT)
+    return None, sources, [Probe("kernel", False, why), *probes]
+
+
+def _with_probes(
+    selection: Selection, kernel: KernelSource, adopted: Sequence[Adopted], why: str
+) -> tuple[list[EventSource], list[Probe]]:
     sources: list[EventSource] = [kernel]
     try:
         probes = probe_groups(kernel.status())
@@ -289,20 +155,37 @@ def _watch(request: Request, selection: Selection, sinks: list[Sink]) -> TraceFe
                 sources.append(each)
             except OSError as refused:
                 why = f"sock_diag: {refused.strerror}"
+                continue
+            for pid in each.owners - {os.getpid()} if selection.places else ():
+                kernel.follow_process(
+                    pid, children=False, sockets=False
+                )  # it may be asleep
         if selection.networks:
             probes.append(Probe("table", not why, why))
         files = netstat_files(selection)
         if files:
             sources.append(ListenCounters(files))
-        recorder = _recorder(request, selection, probes)
     except BaseException:
         for source in sources:
             source.stop()
         raise
-    if recorder is not None:
-        sinks = [recorder, *sinks]
-    session = Session(sources, sinks=sinks, derive=[PacketFindings().extend])
-    return TraceFeed(kernel, session, probes, selection, recorder)
+    return sources, probes
+
+
+def _drop(user: cli_rights.User) -> None:
+    try:
+        cli_rights.become(user)
+    except OSError as refused:
+        raise Trouble(f"cannot become user {user.uid}: {refused.strerror}; --no-drop goes on as root", CANNOT) from None
+
+
+def _session(
+    request: Request, kernel: KernelSource | None, sources: Sequence[EventSource], recorder: Recorder | None,
+    printer: Printer | None,
+) -> Session:  # fmt: skip
+    sinks: list[Sink] = [sink for sink in (recorder, printer) if sink is not None]
+    timed = [] if kernel is not None else [StateEvents().extend]
+    return Session(sources, sinks=sinks, derive=[PacketFindings().extend], timed=timed)
 
 
 def _recorder(request: Request, selection: Selection, probes: Sequence[Probe]) -> Recorder | None:
@@ -332,6 +215,7 @@ def _on_screen(feed: TraceFeed, request: Request) -> None:
                 with contextlib.suppress(BaseException):  # close() in the main thread finds it again and tells
                     feed.close()
                 return
+            feed.reap()
             time.sleep(0.1)
 
     threading.Thread(target=end_in_time, name="synfin-end", daemon=True).start()
@@ -343,13 +227,24 @@ def _as_lines(feed: TraceFeed, request: Request, printer: Printer | None) -> Non
     for probe in feed.probes:
         if not probe.on and probe.reason != "not asked for" and not probe.reason.endswith(": not asked for"):
             _remark(f"without {probe.group}: {probe.reason}")
+    if feed.kernel is None:
+        _remark("sockets are sampled (~)" + ", packets captured, states between inferred (?)" * _captures(feed))
+    elif (tracers := others.count()) > 1:
+        _remark(f"{tracers - 1} more synfin traces here: each sees everything, and each costs its own time")
     try:
-        while not feed.over(request.duration) and not (printer and printer.gone):
+        while not feed.over(request.duration, only_recording=request.form == "none"):
+            if printer and printer.gone:
+                break
+            feed.reap()
             time.sleep(0.05)
         if feed.command is not None or feed.selection.pids:
             time.sleep(SETTLE)
     except KeyboardInterrupt:
         _interrupted(feed, request)
+
+
+def _captures(feed: TraceFeed) -> bool:
+    return any(probe.group == "packets" and probe.on for probe in feed.probes)
 
 
 def _interrupted(feed: TraceFeed, request: Request) -> None:

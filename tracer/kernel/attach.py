@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Final
 
 _SYS_BPF: Final = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "ppc64le": 361, "s390x": 351}
-_MAP_LOOKUP, _MAP_UPDATE, _MAP_DELETE, _PROG_LOAD = 1, 2, 3, 5
+_MAP_LOOKUP, _MAP_UPDATE, _MAP_DELETE, _MAP_NEXT_KEY, _PROG_LOAD = 1, 2, 3, 4, 5
 _RAW_TRACEPOINT_OPEN: Final = 17
 _TYPE_RAW_TRACEPOINT, _TYPE_TRACING = 17, 26
 _ATTACH_TRACE_RAW_TP, _ATTACH_TRACE_FENTRY = 23, 24
@@ -76,11 +76,15 @@ class Attached:
 
 def bpf(command: int, attributes: bytes) -> int:
     """bpf(2). Returns its result; raises OSError."""
+    return bpf_in_place(command, ctypes.create_string_buffer(attributes, max(len(attributes), 128)))
+
+
+def bpf_in_place(command: int, block: ctypes.Array[ctypes.c_char]) -> int:
+    """bpf(2) with an answer in the attributes themselves. Returns its result; raises OSError."""
     number = _SYS_BPF.get(platform.machine())
     if number is None:
         raise OSError(errno.ENOSYS, f"the number of bpf(2) on {platform.machine()} is not known")
     libc = ctypes.CDLL(None, use_errno=True)
-    block = ctypes.create_string_buffer(attributes, max(len(attributes), 128))
     result = int(libc.syscall(number, command, block, len(block)))
     if result < 0:
         code = ctypes.get_errno()
@@ -164,6 +168,19 @@ def map_delete(fd: int, key: bytes) -> bool:
             return False
         raise
     return True
+
+
+def map_keys(fd: int, size: int) -> list[bytes]:
+    """The keys of a map, `size` bytes each. A key that is deleted meanwhile begins the walk anew: at most 65536."""
+    found: list[bytes] = []
+    before, after = ctypes.create_string_buffer(size), ctypes.create_string_buffer(size)
+    with contextlib.suppress(OSError):  # ENOENT: that was the last
+        while len(found) < 65536:
+            at = ctypes.addressof(before) if found else 0
+            bpf(_MAP_NEXT_KEY, struct.pack("<IIQQQ", fd, 0, at, ctypes.addressof(after), 0))
+            before.raw = after.raw
+            found.append(after.raw)
+    return found
 
 
 def map_lookup(fd: int, key: bytes, size: int) -> bytes | None:

@@ -58,18 +58,24 @@ def examine() -> list[Finding]:
     return [_system(), _btf(), _fields(), _bcc(), _rights(), _addresses()]
 
 
-def _system() -> Finding:
+def too_old() -> str:
+    """What keeps any program from being loaded by this kernel, as one sentence; "" when nothing does."""
     uname = os.uname()
-    text = f"Linux {uname.release} on {uname.machine}"
     if uname.sysname != "Linux":
-        return Finding("kernel", False, f"{uname.sysname}: probes need Linux; replay works everywhere")
+        return f"{uname.sysname}: kernel probes need Linux; replay works everywhere"
     words = uname.release.split("-")[0].split(".")
     version = tuple(int(word) for word in words[:2] if word.isdigit())
     if version < OLDEST:
-        return Finding("kernel", False, f"{text}: probes need Linux 5.8 or newer (BPF ring buffers)")
+        return f"Linux {uname.release}: kernel probes need Linux 5.8 or newer (BPF ring buffers)"
     if not numbers():
-        return Finding("kernel", False, f"{text}: system call numbers of this processor are not known")
-    return Finding("kernel", True, text)
+        return f"Linux {uname.release} on {uname.machine}: system call numbers of this processor are not known"
+    return ""
+
+
+def _system() -> Finding:
+    uname = os.uname()
+    lacking = too_old()
+    return Finding("kernel", not lacking, lacking or f"{uname.sysname} {uname.release} on {uname.machine}")
 
 
 def _btf() -> Finding:

@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from tracer.batch import Batch
 from tracer.events import HEAD, PACKETS, PAYLOAD, RING_HEAD, RING_PAYLOAD
 from tracer.headers import decode
-from tracer.kernel.attach import Attached, AttachError, Mode, attach, map_delete, map_update
+from tracer.kernel.attach import Attached, AttachError, Mode, attach, map_delete, map_keys, map_update
 from tracer.kernel.bcc_import import BccMissing
 from tracer.kernel.btf import BtfError, KernelTypes
 from tracer.kernel.clock import Clock
 from tracer.kernel.compile import CompileError, compile_text
-from tracer.kernel.doctor import capabilities, missing_rights
+from tracer.kernel.doctor import capabilities, missing_rights, too_old
 from tracer.kernel.fields import FIELDS, find
 from tracer.kernel.image import Image, Images, Loaded
 from tracer.kernel.probes import ALL_GROUPS, PROBES, SYMBOLS, Group, Hook, Probe
@@ -123,7 +123,7 @@ class KernelSource:
 
     def start(self, followed: Filter) -> None:
         """Put the probes on; when it returns they run. Raises `KernelError`, and has left nothing behind then."""
-        lacking = missing_rights(capabilities())
+        lacking = too_old() or missing_rights(capabilities())
         if lacking:
             raise KernelError(lacking)
         try:
@@ -226,6 +226,12 @@ class KernelSource:
     def unfollow_process(self, pid: int) -> None:
         """No longer; its children and sockets stay followed."""
         map_delete(self._map("tree"), _u32(pid))
+
+    def followed_processes(self) -> set[int]:
+        """The processes that are followed now, those forked since included; a process leaves with its last thread."""
+        if self._module is None:
+            return set()
+        return {int.from_bytes(key, "little") for key in map_keys(self._map("tree"), 4)}
 
     # Reading
 

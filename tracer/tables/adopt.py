@@ -49,15 +49,18 @@ class Adopted:
         netns: int,
         ports: Collection[int] = (),
         pids: Collection[int] | None = None,
+        chosen: Callable[[bytes], bool] | None = None,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         """Take over a NETLINK_SOCK_DIAG socket of the network whose inode is `netns` and read.
 
-        `ports`: only sockets with one of them, all when empty; `pids`: only sockets of these processes, None for all.
-        Raises OSError.
+        `ports`: only sockets with one of them, all when empty; `pids`: only sockets of these processes, None for all;
+        `chosen`: only those of which it says so. Raises OSError.
         """
         self._netlink = netlink
-        self._netns, self._ports, self._pids = netns, ports, pids
+        self._netns, self._ports, self._pids, self._chosen = netns, ports, pids, chosen
+        self.owners: set[int] = set()
+        """Processes that hold one of the sockets adopted."""
         self._first = {message[diag.COOKIE]: message for message in diag.dump(netlink)}
         self._time = clock()
         self._builder = BatchBuilder(Source.TABLE, Evidence.SAMPLED)
@@ -75,7 +78,14 @@ class Adopted:
             if was.state == row.state and (self._pids is None or row.inode in whose):
                 stayed.append(before)
         self._netlink.close()
-        return Changes(self._builder, self._netns, self._ports, whose.get).feed(stayed, self._time)
+
+        def owner(inode: int) -> Owner | None:
+            found = whose.get(inode)
+            if found is not None:
+                self.owners.add(found[0])
+            return found
+
+        return Changes(self._builder, self._netns, self._ports, owner, self._chosen).feed(stayed, self._time)
 
     def drain(self) -> Batch:
         """What was adopted, in the first call; then nothing."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -25,6 +25,11 @@ EXPIRY_SLACK_MS: Final = 100
 
 Owner = tuple[int, int]
 """Process number and descriptor."""
+Pair = tuple[tuple[tuple[int, int], int], tuple[tuple[int, int], int]]
+"""Local and peer's (address, port)."""
+PAIRS: Final = 65536
+Notice = tuple[bytes, int]
+"""A message about a socket that is freed, and when it came (ns since the Unix epoch)."""
 
 
 @dataclass
@@ -46,16 +51,20 @@ class Changes:
         netns: int = 0,
         ports: Collection[int] = (),
         owner: Callable[[int], Owner | None] = lambda inode: None,
+        chosen: Callable[[bytes], bool] | None = None,
     ) -> None:
         """Events go to `builder`.
 
         `ports`: only sockets with one of them at either end, all when empty. `owner` tells whose a socket is by the
-        inode of its file.
+        inode of its file. `chosen` tells of a message whether its socket is looked for; once is enough.
         """
         self._builder = builder
         self._netns = netns
         self._ports = frozenset(port.to_bytes(2, "big") for port in ports)
         self._owner = owner
+        self._chosen = chosen
+        self.pairs: dict[Pair, None] = {}
+        """Both ends (as the socket has them) of all connections seen, the latest PAIRS of them."""
         self._known: dict[bytes, _Known] = {}
         self._owners: dict[int, Owner] = {}
         self._listeners: dict[int, list[Row]] = {}
@@ -67,8 +76,11 @@ class Changes:
         """How many sockets the last reading had."""
         return len(self._known)
 
-    def feed(self, messages: list[bytes], now: int) -> int:
-        """Take one reading, made at `now` (ns since the Unix epoch); how many events came of it."""
+    def feed(self, messages: list[bytes], now: int, freed: Iterable[Notice] = ()) -> int:
+        """Take one reading, made at `now` (ns since the Unix epoch); how many events came of it.
+
+        `freed`: the kernel's notices since the reading before.
+        """
         found = {message[diag.COOKIE]: message for message in messages if self._mine(message)}
         born: list[Row] = []
         changed: list[tuple[Row, Row]] = []
@@ -88,11 +100,24 @@ class Changes:
                 known.message, known.seen_ns = message, now
                 if later and known.row.is_timewait:
                     rearmed.append(diag.decode(message))
-        gone = [self._known.pop(cookie) for cookie in list(self._known) if cookie not in found]
-        if not (born or changed or rearmed or gone):
+        ended = {message[diag.COOKIE]: (message, when) for message, when in freed}
+        gone = {cookie: self._known.pop(cookie) for cookie in list(self._known) if cookie not in found}
+        passed = [
+            (diag.decode(message), when)
+            for cookie, (message, when) in ended.items()
+            if cookie not in gone
+            and cookie not in found
+            and int.from_bytes(message[diag.DPORT])
+            and self._mine(message)
+        ]
+        if not (born or changed or rearmed or gone or passed):
             return 0
         before = len(self._builder)
         self._count()
+        for row, when in passed:  # came and went between two readings
+            self._ended(row, State.UNKNOWN, when)
+        for cookie in [cookie for cookie in ended if cookie in gone]:
+            self._gone(gone.pop(cookie), ended[cookie][1])
         # The order within a reading is that of a life: listeners, those they begot, what that did to the queues, ends.
         taken = [row for old, row in changed if not old.inode and row.inode and not row.is_timewait]
         # The kernel walks its tables while the world goes on: a listener may have been read before the accept() that
@@ -104,7 +129,7 @@ class Changes:
             self._changed(old, row, now, taken)
         for row in rearmed:
             self._add("timewait:rearmed", now, row, **_timewait(row))
-        for known in gone:
+        for known in gone.values():
             self._gone(known, now)
         self._syn_queues(now)
         return len(self._builder) - before
@@ -116,7 +141,9 @@ class Changes:
                 self._add("socket:queues", now, row, **self._snapshot(row))
 
     def _mine(self, message: bytes) -> bool:
-        return not self._ports or message[diag.SPORT] in self._ports or message[diag.DPORT] in self._ports
+        if self._ports and message[diag.SPORT] not in self._ports and message[diag.DPORT] not in self._ports:
+            return False
+        return self._chosen is None or message[diag.COOKIE] in self._known or self._chosen(message)
 
     def _count(self) -> None:
         """Who listens where, and how many request socks each port's SYN queue has."""
@@ -141,6 +168,10 @@ class Changes:
             "netns": self._netns,
             "family": row.family,
         }
+        if row.peer[1]:
+            self.pairs[row.local, row.peer] = None
+            if len(self.pairs) > PAIRS:
+                del self.pairs[next(iter(self.pairs))]
         pid, fd = self._whose(row)
         self._builder.add(kind, now, values | fields, cookie=row.cookie, pid=pid, tid=pid, fd=fd)
 
@@ -197,11 +228,14 @@ class Changes:
         elif row.is_request:
             self._add("request:gone", now, row, **self._request(row))
         else:
-            values = self._snapshot(row) | {"state": State.CLOSE}
-            self._add("socket:state", now, row, **values, old=row.state, new=State.CLOSE)
-            self._add("socket:destroy", now, row, **values)
+            self._ended(row, row.state, now)
         self._owners.pop(row.inode, None)
         self._told.pop(row.cookie, None)
+
+    def _ended(self, row: Row, old: State, now: int) -> None:
+        values = self._snapshot(row) | {"state": State.CLOSE}
+        self._add("socket:state", now, row, **values, old=old, new=State.CLOSE)
+        self._add("socket:destroy", now, row, **values)
 
     def _snapshot(self, row: Row) -> dict[str, int]:
         values = diag.snapshot(row)

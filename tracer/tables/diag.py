@@ -43,6 +43,7 @@ COOKIE: Final = slice(44, 52)
 SPORT: Final = slice(4, 6)
 DPORT: Final = slice(6, 8)
 _EXPIRES: Final = slice(52, 56)
+INODE: Final = slice(68, 72)
 RECEIVE_BYTES: Final = 1 << 18
 REPLY_SECONDS: Final = 2.0
 
@@ -116,6 +117,23 @@ def _collect(answer: bytes, messages: list[bytes]) -> bool:
         messages.append(answer[at + _NLMSG.size : at + size])
         at += (size + 3) & ~3
     return True
+
+
+def messages(answer: bytes) -> Iterator[bytes]:
+    """What a datagram of notices holds: a struct inet_diag_msg and attributes each."""
+    at = 0
+    while at + _NLMSG.size <= len(answer):
+        size, kind, _, _, _ = _NLMSG.unpack_from(answer, at)
+        if size < _NLMSG.size:
+            return
+        if kind == SOCK_DIAG_BY_FAMILY and size >= _NLMSG.size + FIXED_BYTES:
+            yield answer[at + _NLMSG.size : at + size]
+        at += (size + 3) & ~3
+
+
+def attributes(message: bytes) -> dict[int, bytes]:
+    """The attributes behind the fixed part, by their numbers (INET_DIAG_...)."""
+    return dict(_attributes(message))
 
 
 def signature(message: bytes) -> bytes:

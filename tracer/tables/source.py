@@ -10,14 +10,15 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
 from tracer.batch import Batch, BatchBuilder
 from tracer.kinds import Evidence, Source
 from tracer.session import Losses
 from tracer.tables import diag, owners
-from tracer.tables.changes import Changes
+from tracer.tables.changes import Changes, Owner, Pair
+from tracer.tables.destroyed import Destroyed
 
 FAST: Final = 0.0015
 """Seconds between two readings while things happen."""
@@ -33,16 +34,22 @@ class TableSource:
     """Samples the TCP sockets of one network."""
 
     def __init__(
-        self, netlink: socket.socket, netns: int = 0, ports: Collection[int] = (), pids: Collection[int] = ()
-    ) -> None:
+        self, netlink: socket.socket, netns: int = 0, ports: Collection[int] = (), pids: Collection[int] = (),
+        owner: Callable[[int], Owner | None] | None = None, chosen: Callable[[bytes], bool] | None = None,
+        destroyed: Destroyed | None = None,
+    ) -> None:  # fmt: skip
         """Take over a NETLINK_SOCK_DIAG socket of the network whose inode is `netns` and begin.
 
-        `ports`: only sockets with one of them, all when empty; `pids`: processes that may own them. The first reading
-        is made here, so that what is there already is known before anything else happens. Raises OSError.
+        `ports`: only sockets with one of them, all when empty; `pids`: processes that may own them, or `owner` tells;
+        `chosen`: which sockets are looked for (tracer.tables.changes); `destroyed`: the kernel's notices of ends. The
+        first reading is made here, so that what is there already is known before anything else happens. Raises OSError.
         """
         self._netlink = netlink
+        self._destroyed = destroyed
         self._builder = BatchBuilder(Source.TABLE, Evidence.SAMPLED)
-        self._changes = Changes(self._builder, netns, ports, lambda inode: owners.find(inode, pids))
+        self._changes = Changes(self._builder, netns, ports, owner or (lambda inode: owners.find(inode, pids)), chosen)
+        self.read_until = 0
+        """All that had happened by then (ns since the Unix epoch) has been looked at."""
         self._lock = threading.Lock()
         self._written = 0
         self._hurry = threading.Event()
@@ -58,10 +65,21 @@ class TableSource:
         self._hurry.set()
 
     def _read(self) -> int:
+        began = time.time_ns()
         messages = diag.dump(self._netlink)
+        # Notices after the table: what is freed in between is missing there and will be named here or next time.
+        freed = self._destroyed.take() if self._destroyed is not None else []
         # Stamped after the reading: all it shows was true by then.
         with self._lock:
-            return self._changes.feed(messages, time.time_ns())
+            count = self._changes.feed(messages, time.time_ns(), freed)
+            self.read_until = began
+        return count
+
+    def knows(self, pairs: Iterable[Pair]) -> list[bool]:
+        """Of each pair, whether a connection of it was among the sockets that are looked for, either way round."""
+        with self._lock:
+            known = self._changes.pairs
+            return [pair in known or (pair[1], pair[0]) in known for pair in pairs]
 
     def _run(self) -> None:
         changed, pause = time.monotonic(), FAST
@@ -88,13 +106,15 @@ class TableSource:
 
     def losses(self) -> Losses:
         """What was delivered. Nothing is lost here that was read; what was never read is not counted."""
-        return Losses(self._written, 0)
+        return Losses(self._written, self._destroyed.lost if self._destroyed is not None else 0)
 
     def stop(self) -> None:
         """Read a last time and end."""
         self._stopping = True
         self._hurry.set()
         self._thread.join()
+        if self._destroyed is not None:
+            self._destroyed.stop()
         if self.failure is None:
             try:
                 self._read()
