@@ -47,6 +47,8 @@ FIELDS: Final = (
 
 SYNFIN: Final = "synfin"
 
+COMPILED: Final = ("tracer.capture.compiled", "tracer.replay.compiled", "tracer.replay.infer_compiled")
+
 TOOLS: Final[dict[str, tuple[str, ...]]] = {
     "cat": ("cat", "{file}"),
     "tcpdump -w /dev/null": ("tcpdump", "-r", "{file}", "-w", "/dev/null"),
@@ -84,11 +86,11 @@ def analyse(path: str) -> None:
     replay = Replay(expected=Path(path).stat().st_size // 200)
     packets = findings = over = 0
     with open_capture(path) as capture:
-        for _, analysis in analysed(replay, (block.segments for block in capture.blocks())):
+        for _, analysis, gone in analysed(replay, (block.segments for block in capture.blocks()), 2048):
             packets += len(analysis)
             findings += int(np.count_nonzero(analysis["findings"]))
-            over += len(replay.finished())
-    over += len(replay.connections())
+            over += len(gone)
+    over += len(replay.finished()) + len(replay.connections())
     print(f"{packets} packets, {findings} with findings, {over} connections")
 
 
@@ -179,7 +181,7 @@ def main() -> None:
         multiply(Path(chosen.multiply), times)
         return
     subprocess.run(  # compiled once, as setting up does
-        [sys.executable, "-c", "from tracer.replay.compiled import warm; warm()"],
+        [sys.executable, "-m", "tracer.machine_code", *COMPILED],
         check=False,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
     )

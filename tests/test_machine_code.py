@@ -136,3 +136,16 @@ def test_where_no_directory_can_be_written_a_temporary_one_serves(monkeypatch: p
     finally:
         shutil.rmtree(machine_code._temporary())
         machine_code._temporary.cache_clear()
+
+
+def test_a_child_compiles_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = tmp_path / "kept"
+    (tmp_path / "some_module.py").write_text(
+        "import sys\nfrom tests.test_machine_code import made\nCODE = made()\n", encoding="utf-8"
+    )
+    monkeypatch.setenv(CACHE, str(kept))
+    monkeypatch.chdir(tmp_path)  # python -m looks for modules there
+    assert (child := made().aside()) is not None
+    assert child.wait(60) == 0
+    code = made().load()
+    assert code is not None and code["total"](table(), 1) == 14

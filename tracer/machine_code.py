@@ -18,17 +18,17 @@ import functools
 import importlib
 import importlib.util
 import os
-import shutil
-import subprocess
 import sys
-import tempfile
 import types
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import subprocess
 
 _OPTIONS: Final = {
     "_nrt": False,  # nothing is allocated, so references to arrays need no counting
@@ -106,12 +106,13 @@ class MachineCode:
         """
         if importlib.util.find_spec("numba") is None:
             return None
+        import subprocess  # late, as tempfile: seldom needed, and a start-up is counted in hundredths of a second
+
         environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
         if not any(os.access(folder, os.W_OK) for folder in _folders() if _made_sure(folder)):
             environment[CACHE] = str(_temporary())
-        program = f"import sys; from {self._name} import CODE; sys.exit(CODE.compile() is None)"
         quiet = subprocess.DEVNULL
-        command = [sys.executable, "-c", program]
+        command = [sys.executable, "-m", __name__, self._name]
         return subprocess.Popen(command, env=environment, stdin=quiet, stdout=quiet, stderr=quiet)
 
     @functools.cached_property
@@ -153,6 +154,8 @@ class MachineCode:
 
     def _write(self, code: bytes) -> None:
         """Keep it in the first directory that can be written."""
+        import tempfile
+
         for folder in [*filter(_made_sure, _folders()), None]:
             with contextlib.suppress(OSError):
                 target = (folder or _temporary()) / self._file
@@ -197,6 +200,9 @@ def _made_sure(folder: Path) -> bool:
 
 @functools.cache
 def _temporary() -> Path:
+    import shutil
+    import tempfile
+
     directory = tempfile.mkdtemp(prefix="synfin-code-")
     atexit.register(shutil.rmtree, directory, ignore_errors=True)
     return Path(directory)
@@ -317,3 +323,12 @@ def _caller(engine: Any, name: str, entry: Entry) -> Callable[..., Any]:
 
     compiled.engine = engine  # type: ignore[attr-defined]  # the code is there for as long as it is
     return compiled
+
+
+def compile_all(names: Sequence[str]) -> int:
+    """Compile what modules have as ``CODE``; an exit code."""
+    return max(importlib.import_module(name).CODE.compile() is None for name in names)
+
+
+if __name__ == "__main__":
+    sys.exit(compile_all(sys.argv[1:]))

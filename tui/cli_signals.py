@@ -7,7 +7,6 @@ middle of a message would be drawn as a fault of the program, on a terminal that
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import signal
 from types import FrameType
@@ -71,10 +70,14 @@ def ended() -> tuple[int, str] | None:
 
 def show(screen: Screen[Result]) -> Result:
     """Run a screen until it is left, or a signal came."""
+    import asyncio  # late: commands without a screen do without its 20 ms
+
     return asyncio.run(_show(screen))
 
 
 async def _show(screen: Screen[Result]) -> Result:
+    import asyncio
+
     loop = asyncio.get_running_loop()
 
     def leave(number: int) -> None:

@@ -160,8 +160,9 @@ class Decoder:
 
     def _count(self, base: int, first: int, frames: Frames) -> None:
         """Note what is not a segment, by reason."""
-        codes, where, counts = np.unique(frames.outcome, return_index=True, return_counts=True)
-        for code, index, count in zip(codes.tolist(), where.tolist(), counts.tolist(), strict=True):
+        counts = np.bincount(frames.outcome)
+        for code in np.flatnonzero(counts).tolist():
+            index, count = int(np.argmax(frames.outcome == code)), int(counts[code])
             if code == LINK_UNKNOWN:
                 self._count_links(base, first, frames)
             elif code in OUTCOMES:

@@ -9,9 +9,8 @@ the format allows, and says so in ``notes``.
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Callable, Iterator
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +39,9 @@ from tracer.capture.walk import (
 )
 from tracer.capture.window import BLOCK, LARGEST, Window
 from tracer.segments import SEGMENT
+
+if TYPE_CHECKING:
+    import subprocess
 
 COMPILE_FROM: Final = 100_000
 """Packets from which the compiled form pays."""

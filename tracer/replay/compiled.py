@@ -48,11 +48,6 @@ def _from_objects(objects: list[Any], kind: type) -> NDArray[Any]:
     return np.array([tuple(getattr(row, name) for name in names) for row in objects], layout(kind))
 
 
-def warm() -> None:
-    """Compile now."""
-    CODE.compile()
-
-
 class CompiledTables:
     """The rows of all connections as arrays, empty or taken over from plain ones."""
 
