@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from scenarios import eyes
 from scenarios.play import Play
@@ -70,8 +70,8 @@ def perform(
             sources.append(eyes.counters(ground))
             reports = ActorReports(measure().ns, calls=not probes, before_step=lambda: eyes.hurry(sources))
             sources.append(reports)
-            derive: list[Any] = [PacketFindings().extend] if probes else [PacketFindings().extend, StateEvents().extend]
-            session = Session(sources, sinks=sinks, derive=derive)
+            timed = [] if probes else [StateEvents().extend]
+            session = Session(sources, sinks=sinks, derive=[PacketFindings().extend], timed=timed)
             session.start()
             play = Play(stage, pace=pace, listener=reports.hear)
             play.start()

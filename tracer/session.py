@@ -71,15 +71,19 @@ class Session:
         sinks: Sequence[Sink] = (),
         derive: Sequence[Callable[[Batch], Batch]] = (),
         clock: Callable[[], int] = time.time_ns,
+        timed: Sequence[Callable[[Batch, int | None], Batch]] = (),
     ) -> None:
         """``derive`` adds what follows from the events (analysis, inferred states), each taking and giving a batch.
 
+        ``timed`` does so too, and brings what time alone brings about: it also gets the moment up to which there will
+        be no more events (None for the last batch), and empty batches. Only for a session whose events are new.
         ``clock`` gives ns since the Unix epoch and is only asked what is too young to be put in order.
         """
         self.timeline = Timeline() if timeline is None else timeline
         self.identities = Identities()
         self.failure: BaseException | None = None
         self._sources, self._sinks, self._clock = list(sources), list(sinks), clock
+        self._timed = list(timed)
         self._derive = list(derive)
         self._held = merge([])
         self._lost_before = 0
@@ -106,12 +110,16 @@ class Session:
             else:
                 keys = np.maximum.accumulate(batch.heads["time"]) if len(batch) else batch.heads["time"]
                 ready, self._held = split(batch, int(np.searchsorted(keys, horizon, side="right")))
-            if not len(ready):
+            if not len(ready) and not self._timed:
                 return 0
             self.identities.resolve(ready)
             for work_out in self._derive:
                 ready = work_out(ready)
-            if self._derive:
+            for work_out_timed in self._timed:
+                ready = work_out_timed(ready, horizon)
+            if not len(ready):
+                return 0
+            if self._derive or self._timed:
                 self.identities.settle(ready)
             first = self.timeline.append(ready)
             for sink in self._sinks:

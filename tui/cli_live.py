@@ -198,8 +198,8 @@ def _watch(request: Request, stage: Stage, ground: Ground) -> LiveFeed:
     sinks: list[Sink] = [recorder] if recorder else []
     if request.form != "screen" and request.recording != "-" and not request.check:  # else that is on standard output
         sinks.append(Printer(request.form, terminal_width()))
-    derive = [PacketFindings().extend, StateEvents().extend] if inferring else [PacketFindings().extend]
-    session = Session(sources, sinks=sinks, derive=derive)
+    timed = [StateEvents().extend] if inferring else []
+    session = Session(sources, sinks=sinks, derive=[PacketFindings().extend], timed=timed)
     pace = request.pace if request.pace is not None else SCREEN_PACE if request.form == "screen" else 0.0
     play = Play(stage, hold_steps=request.step, pace=pace, listener=reports.hear)
     session.start()

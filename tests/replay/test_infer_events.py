@@ -10,6 +10,7 @@ from tracer.identity import Identities
 from tracer.kinds import Certainty, Evidence, Side, Source
 from tracer.replay.infer_events import StateEvents
 from tracer.segments import ACK, FIN, SYN, V4_MAPPED
+from tracer.session import Losses, Session
 from tracer.states import State
 from tracer.timeline import Event, Timeline
 
@@ -123,3 +124,33 @@ def test_packets_of_no_connection_and_empty_batches_pass_through() -> None:
     batch = packets(*HANDSHAKE)  # not resolved: conn is 0
     assert StateEvents().extend(batch) is batch
     assert len(StateEvents().extend(packets())) == 0
+
+
+class Script:
+    """A source that gives each batch once."""
+
+    def __init__(self, *batches: Batch) -> None:
+        self.batches = list(batches)
+
+    def drain(self) -> Batch:
+        return self.batches.pop(0) if self.batches else packets()
+
+    def losses(self) -> Losses:
+        return Losses()
+
+    def stop(self) -> None:
+        """Nothing to stop."""
+
+
+def test_a_live_session_lets_time_wait_end_although_nobody_sends() -> None:
+    moments = iter([3.0, 50.0, 62.21, 62.23, 99.0])
+    session = Session(
+        [Script(packets(*HANDSHAKE, *CLOSING))],
+        clock=lambda: int(next(moments) * SECOND),
+        timed=[StateEvents().extend],
+    )
+    counts = [session.pump() for _ in range(5)]
+    assert [count > 0 for count in counts] == [True, False, False, True, False], "some 20 ms late: LAG"
+    last = list(session.timeline.events())[-1]
+    assert told([last]) == ["CLIENT TIME_WAIT>CLOSE"]
+    assert last.time == int(62.2 * SECOND)
