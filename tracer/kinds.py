@@ -338,7 +338,7 @@ KINDS: Final[tuple[Kind, ...]] = (
         Field("comm", "comm", "", "name"),
     )),
     Kind("syscall:enter", Lane.PROGRAM, Ring.SMALL, "a program calls the kernel", (
-        Field("args", "args", "", "first four arguments"),
+        Field("args", "args", "", "first four arguments; in place of the fourth what setsockopt() and ioctl(FIONBIO) set"),
         Field("call", "call", "", "which call"),
     )),
     Kind("syscall:exit", Lane.PROGRAM, Ring.SMALL, "the kernel returns to the program", (
@@ -444,6 +444,7 @@ KINDS: Final[tuple[Kind, ...]] = (
         Field("all_overflows", "u64", "", "ListenOverflows since the namespace began"),
         Field("all_drops", "u64", "", "ListenDrops since the namespace began"),
     )),
+    Kind("socket:writable", Lane.SOCKET, Ring.SOCKET, "a full send queue has room again, and writers are told", SNAPSHOT),
     # What a scenario's wire does to segments (scenarios.relay)
     Kind("network:dropped", Lane.WIRE, Ring.NONE, "the wire loses a segment", _FATE),
     Kind("network:delayed", Lane.WIRE, Ring.NONE, "the wire holds a segment up for a while", _FATE),

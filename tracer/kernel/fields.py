@@ -87,13 +87,13 @@ FIELDS: Final[tuple[Row, ...]] = (
     *_rows("fdt_", "fdtable", "max_fds fd"),
     *_rows("file_", "file", "inode=f_inode private=private_data op=f_op"),
     *_rows("inode_", "inode", "mode=i_mode"),
-    *_rows("socket_", "socket", "sk wq=wq|^socket.wq"),
+    *_rows("socket_", "socket", "sk flags wq=wq|^socket.wq"),
     *_rows("wq_", "socket_wq", "head=wait.head.next list=wait.head"),
     *_rows("wait_", "wait_queue_entry", "func entry next=entry.next private"),
     *_rows("eppoll_", "eppoll_entry", "wait base"),
     *_rows("epitem_", "epitem", "fd=ffd.fd events=event.events data=event.data ep"),
     *_rows("regs_", "pt_regs", """
-        nr=orig_ax|syscallno arg0=di|orig_x0 arg1=si|regs.1 arg2=dx|regs.2 arg3=r10|regs.3 ret=ax|regs.0"""),
+        nr=orig_ax|syscallno arg0=di|orig_x0 arg1=si|regs.1 arg2=dx|regs.2 arg3=r10|regs.3 arg4=r8|regs.4 ret=ax|regs.0"""),
 )  # fmt: skip
 """Every accessor. A test asks the running kernel for all of them."""
 

@@ -83,7 +83,7 @@ PROBES: Final[tuple[Probe, ...]] = (
           "packet:received, accept:overflow; begins its context",
           ("skb_data", "skb_len", "skb_data_len", "skb_dev"), cost=270),
     Probe("on_tcp_probe", Group.QUEUES, _tracepoint("tcp_probe"),
-          "socket:queues after a segment", ("tp_rcv_nxt",), cost=50),
+          "socket:queues after a segment; socket:writable, epoll:ready", ("tp_rcv_nxt",), cost=50),
     Probe("on_sys_enter", Group.SYSCALLS, _tracepoint("sys_enter"),
           "syscall:enter", ("regs_arg0", "task_files", "file_private", "inode_mode", "socket_sk"), cost=300),
     Probe("on_sys_exit", Group.SYSCALLS, _tracepoint("sys_exit"),

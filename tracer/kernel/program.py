@@ -53,7 +53,7 @@ def constants(types: KernelTypes, mode: Mode, pages: dict[Ring, int]) -> dict[st
         values[ring.name] = int(ring)
         values[f"{ring.name}_BODY"] = STRIDE[ring] - HEADER_BYTES
         values[f"{ring.name}_PAGES"] = pages[ring]
-    for name in ("socket", "accept", "accept4", "epoll_ctl", "getsockopt"):
+    for name in ("socket", "accept", "accept4", "epoll_ctl", "getsockopt", "setsockopt", "ioctl", "splice"):
         values[f"CALL_{name.upper()}"] = CALL[name]
     for name in SYMBOLS:
         values[name.upper()] = PLACEHOLDER[name]

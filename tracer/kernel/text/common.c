@@ -50,7 +50,7 @@ static __always_inline void socket_done(void *e) { socket_ring.ringbuf_submit(e,
 
 /* ---- what this CPU is doing: the packet in whose processing it is, the last readiness notice, a socket to look at */
 
-struct here { u64 packet; u64 ready; u64 dirty; u64 src[2]; u64 dst[2]; u32 sport; u32 dport; u32 netns; u32 knocks; };
+struct here { u64 packet; u64 ready; u64 dirty; u64 full; u64 src[2]; u64 dst[2]; u32 sport; u32 dport; u32 netns; u32 knocks; };
 BPF_PERCPU_ARRAY(cpu_here, struct here, 1);
 static __always_inline struct here *here(void) { int zero = 0; return cpu_here.lookup(&zero); }
 

@@ -152,6 +152,37 @@ int on_softirq_exit(volatile u64 *ctx)
     return 0;
 }
 
+/* sk_stream_write_space() has no tracepoint. What it does shows: a writer that found no room (SOCK_NOSPACE, set by
+ * tcp_sendmsg() and tcp_poll()) is told when the ACK of this packet has made some, and the mark is taken away before
+ * anybody is woken. So it is looked for at the first waking, and at the latest when the packet is done with. */
+#define SOCK_NOSPACE 2                                      /* bit of socket->flags, include/linux/net.h */
+
+static __always_inline u64 no_space(u64 sk)
+{
+    u64 socket = sk_socket(sk, 0);
+    return socket ? socket_flags(socket, 0) >> SOCK_NOSPACE & 1 : 0;
+}
+
+static __always_inline void tell_writers(struct here *at)
+{
+    u64 sk = at->dirty;
+    struct followed *f = sockets.lookup(&sk);
+    if (!f || no_space(sk))
+        return;
+    at->full = 0;
+    u64 cookie = f->cookie;
+    struct socket_writable *e = socket_record();
+    if (!e) {
+        lost(SOCKET);
+        return;
+    }
+    head(&e->head, SOCKET_WRITABLE, sk, cookie, -1);
+    at->ready = e->head.time;
+    snapshot((void *)e, sk, sk, 0);
+    socket_done(e);
+    tell_readers(sk, cookie, skc_state(sk, 0), sk_shutdown(sk, 0), sk_wq(sk, 0));
+}
+
 /* tcp_rcv_established(), before the segment is worked in: remember the socket and look when the packet is done with */
 int on_tcp_probe(volatile u64 *ctx)
 {
@@ -162,13 +193,16 @@ int on_tcp_probe(volatile u64 *ctx)
     if (at->dirty && at->dirty != sk)
         look_at_dirty(at);
     at->dirty = sk;
+    at->full = no_space(sk);
     return 0;
 }
 
 static __always_inline void look_at_dirty(struct here *at)
 {
+    if (at->full)
+        tell_writers(at);
     u64 sk = at->dirty;
-    at->dirty = 0;
+    at->dirty = at->full = 0;
     struct followed *f = sockets.lookup(&sk);
     if (!f)
         return;

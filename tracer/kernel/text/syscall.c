@@ -60,7 +60,7 @@ static __always_inline void met(u32 tgid)
         tree.update(&tgid, &how);
 }
 
-static __always_inline int examine(struct call *c, u32 what, s32 fd)
+static __always_inline int examine(struct call *c, u32 what, s32 fd, u64 regs)
 {
     int current = followed_current();
     u32 tgid = bpf_get_current_pid_tgid() >> 32;
@@ -74,6 +74,8 @@ static __always_inline int examine(struct call *c, u32 what, s32 fd)
             return 0;
         c->fd = fd;
         c->sk = sock_of(fd);
+        if (!c->sk && (what & CALL_INDEX) == CALL_SPLICE)   /* from a pipe into a socket */
+            c->sk = sock_of(c->fd = regs_arg2(regs, TYPED));
         if (!c->sk)
             return 0;
         c->cookie = cookie_of_call(c->sk, current);
@@ -87,6 +89,30 @@ static __always_inline int examine(struct call *c, u32 what, s32 fd)
     return (what & CALL_INDEX) == CALL_SOCKET ? current : followed_task(tgid) != 0;
 }
 
+#define SOL_TLS 282                                         /* include/linux/socket.h */
+#define TCP_FASTOPEN_KEY 33                                 /* include/uapi/linux/tcp.h */
+#define FIONBIO 0x5421                                      /* include/uapi/asm-generic/ioctls.h */
+
+/* What an option is set to, at most 8 bytes: the fourth argument only says where it lies. Keys are nobody's business. */
+static __always_inline u64 value_of(u32 call, u64 regs)
+{
+    u64 from = regs_arg3(regs, TYPED), bytes = regs_arg4(regs, TYPED), value = 0;
+    u32 level = regs_arg1(regs, TYPED);
+    if (call == CALL_IOCTL) {
+        from = regs_arg2(regs, TYPED);
+        bytes = level == FIONBIO ? 4 : 0;
+    } else if (level == SOL_TLS || (u32)regs_arg2(regs, TYPED) == TCP_FASTOPEN_KEY) {
+        return 0;
+    }
+    if (bytes >= 8)
+        bpf_probe_read_user(&value, 8, (void *)from);
+    else if (bytes >= 4)
+        bpf_probe_read_user(&value, 4, (void *)from);
+    else if (bytes)
+        bpf_probe_read_user(&value, 1, (void *)from);
+    return value;
+}
+
 int on_sys_enter(volatile u64 *ctx)
 {
     u32 number = ctx[1];
@@ -96,7 +122,7 @@ int on_sys_enter(volatile u64 *ctx)
     u64 regs = ctx[0];
     struct call c = {};
     u64 arg0 = regs_arg0(regs, TYPED);
-    if (!examine(&c, *what, arg0))
+    if (!examine(&c, *what, arg0, regs))
         return 0;
     if ((*what & CALL_INDEX) == CALL_SOCKET) {
         /* only TCP: domain AF_INET or AF_INET6, type SOCK_STREAM below the flags */
@@ -113,7 +139,8 @@ int on_sys_enter(volatile u64 *ctx)
     e->args[0] = arg0;
     e->args[1] = regs_arg1(regs, TYPED);
     e->args[2] = regs_arg2(regs, TYPED);
-    e->args[3] = regs_arg3(regs, TYPED);
+    u32 call = c.what & CALL_INDEX;
+    e->args[3] = call == CALL_SETSOCKOPT || call == CALL_IOCTL ? value_of(call, regs) : regs_arg3(regs, TYPED);
     small_done(e);
     return 0;
 }
@@ -218,7 +245,7 @@ int on_sys_exit(volatile u64 *ctx)
         struct followed *f = c.sk ? sockets.lookup(&c.sk) : NULL;
         if (f && f->cookie)
             c.cookie = f->cookie;                           /* connect() and listen() have given it one */
-    } else if (call == CALL_SOCKET || !examine(&c, what, regs_arg0(regs, TYPED))) {
+    } else if (call == CALL_SOCKET || !examine(&c, what, regs_arg0(regs, TYPED), regs)) {
         return 0;                                           /* not followed, or begun before we came and about nothing */
     }
     /* the second descriptor that some calls are about */

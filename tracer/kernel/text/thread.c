@@ -49,6 +49,8 @@ int on_sched_waking(volatile u64 *ctx)
     if (!followed_thread(task))
         return 0;
     struct here *at = here();
+    if (at && at->full)
+        tell_writers(at);
     thread_record(task, THREAD_WOKEN, (u32)bpf_get_current_pid_tgid(), 0, at ? at->ready : 0);
     return 0;
 }
