@@ -8,7 +8,8 @@ into it. The timeline takes a batch over by copying arrays and shifting two colu
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -104,6 +105,7 @@ def merge(batches: list[Batch]) -> Batch:
     strings: list[str] = [""]
     tables: dict[int, list[Table]] = {}
     heads: list[Table] = []
+    one_by_one = all(a.heads["time"].max() <= b.heads["time"].min() for a, b in itertools.pairwise(batches))
     for batch in batches:
         shifted = batch.heads.copy()
         for number, rows in batch.tables.items():
@@ -112,6 +114,8 @@ def merge(batches: list[Batch]) -> Batch:
             before.append(shift_text(number, rows, len(strings) - 1))
         strings += batch.strings[1:]
         heads.append(shifted)
+    if one_by_one:  # each as it is, one behind the other
+        return Batch(np.concatenate(heads), {number: np.concatenate(rows) for number, rows in tables.items()}, strings)
     keys = np.concatenate([np.maximum.accumulate(part["time"]) for part in heads])
     order = np.argsort(keys, kind="stable")
     merged = np.concatenate(heads)[order]
@@ -122,6 +126,12 @@ def merge(batches: list[Batch]) -> Batch:
         out[number] = np.concatenate(parts)[merged["row"][mine]]
         merged["row"][mine] = np.arange(int(mine.sum()), dtype=np.uint32)
     return Batch(merged, out, strings)
+
+
+def only(batch: Batch, kinds: Collection[int]) -> Batch:
+    """The events of these kinds."""
+    heads = batch.heads[np.isin(batch.heads["kind"], list(kinds))]
+    return Batch(heads, {number: rows for number, rows in batch.tables.items() if number in kinds}, batch.strings)
 
 
 def shift_text(number: int, rows: Table, by: int) -> Table:

@@ -10,6 +10,7 @@ capture file may even step back; the order stands.
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 from collections.abc import Iterator
 from typing import Any, Final
@@ -123,6 +124,12 @@ class Event:
         return address(*self[name])
 
     @property
+    def ends(self) -> str:
+        """Local end and peer: 127.0.0.1:40000 → 127.0.0.1:8080; only the first where no peer is known."""
+        local, peer = endpoint(self["saddr"], self["sport"]), endpoint(self["daddr"], self["dport"])
+        return f"{local} → {peer}" if self["dport"] else local
+
+    @property
     def call(self) -> str:
         """Name of the system call, "?" for one that the table does not have; "" where the kind is not a call."""
         if "call" not in self:
@@ -143,11 +150,18 @@ class Event:
         return f"<{self.order} {self.name} conn={self.conn} sock={self.sock} side={self.side.name}>"
 
 
+@functools.lru_cache(4096)
 def address(hi: int, lo: int) -> str:
     """The address that two big-endian halves spell; v4-mapped ones in dotted form."""
     if hi == 0 and lo >> 32 == V4_MAPPED >> 32:
         return str(ipaddress.IPv4Address(lo & 0xFFFF_FFFF))
     return str(ipaddress.IPv6Address(hi << 64 | lo))
+
+
+def endpoint(pair: list[int] | tuple[int, int], port: int) -> str:
+    """Address and port: 127.0.0.1:8080, [::1]:8080; `*` for a port that is not chosen yet."""
+    text = address(*pair)
+    return f"{f'[{text}]' if ':' in text else text}:{port or '*'}"
 
 
 class Timeline:

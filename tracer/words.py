@@ -16,7 +16,8 @@ from typing import Final
 from tracer.replay.analysis import findings_of
 from tracer.segments import ACK, AE, CWR, ECE, FIN, PSH, RST, SYN, URG
 from tracer.states import STATES, State, Transition
-from tracer.timeline import Event, address
+from tracer.timeline import Event
+from tracer.timeline import endpoint as endpoint
 
 _UNSAFE: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
@@ -50,13 +51,20 @@ _MSG: Final[Names] = {
 _LEVEL: Final[Names] = {0: "IPPROTO_IP", 1: "SOL_SOCKET", 6: "IPPROTO_TCP", 41: "IPPROTO_IPV6"}
 _SO: Final[Names] = {
     2: "SO_REUSEADDR", 4: "SO_ERROR", 7: "SO_SNDBUF", 8: "SO_RCVBUF", 9: "SO_KEEPALIVE", 13: "SO_LINGER",
-    15: "SO_REUSEPORT", 20: "SO_RCVTIMEO", 21: "SO_SNDTIMEO", 57: "SO_COOKIE",
+    15: "SO_REUSEPORT", 18: "SO_RCVLOWAT", 20: "SO_RCVTIMEO", 21: "SO_SNDTIMEO", 25: "SO_BINDTODEVICE",
+    32: "SO_SNDBUFFORCE", 33: "SO_RCVBUFFORCE", 36: "SO_MARK", 46: "SO_BUSY_POLL", 49: "SO_INCOMING_CPU",
+    57: "SO_COOKIE", 60: "SO_ZEROCOPY",
 }  # fmt: skip
 _TCP_OPTION: Final[Names] = {
     1: "TCP_NODELAY", 2: "TCP_MAXSEG", 3: "TCP_CORK", 4: "TCP_KEEPIDLE", 5: "TCP_KEEPINTVL", 6: "TCP_KEEPCNT",
     7: "TCP_SYNCNT", 8: "TCP_LINGER2", 9: "TCP_DEFER_ACCEPT", 11: "TCP_INFO", 12: "TCP_QUICKACK",
-    13: "TCP_CONGESTION", 18: "TCP_USER_TIMEOUT", 23: "TCP_FASTOPEN", 30: "TCP_FASTOPEN_CONNECT",
+    10: "TCP_WINDOW_CLAMP", 13: "TCP_CONGESTION", 18: "TCP_USER_TIMEOUT", 23: "TCP_FASTOPEN", 24: "TCP_TIMESTAMP",
+    25: "TCP_NOTSENT_LOWAT", 30: "TCP_FASTOPEN_CONNECT", 31: "TCP_ULP", 36: "TCP_INQ",
 }  # fmt: skip
+_IPV6_OPTION: Final[Names] = {26: "IPV6_V6ONLY", 67: "IPV6_TCLASS"}
+_IP_OPTION: Final[Names] = {1: "IP_TOS", 2: "IP_TTL", 24: "IP_BIND_ADDRESS_NO_PORT"}
+_IOCTL: Final[Names] = {0x5421: "FIONBIO", 0x541B: "FIONREAD", 0x5411: "SIOCOUTQ"}
+_FILE: Final[Names] = {0o2: "O_RDWR", 0o2000: "O_APPEND", 0o4000: "O_NONBLOCK", 0o20000: "O_ASYNC"}
 _FCNTL: Final[Names] = {0: "F_DUPFD", 1: "F_GETFD", 2: "F_SETFD", 3: "F_GETFL", 4: "F_SETFL", 1030: "F_DUPFD_CLOEXEC"}
 
 
@@ -108,16 +116,9 @@ def label(state: int) -> str:
         return f"state {state}"
 
 
-def endpoint(pair: list[int] | tuple[int, int], port: int) -> str:
-    """Address and port: 127.0.0.1:8080, [::1]:8080; `*` for a port that is not chosen yet."""
-    text = address(*pair)
-    return f"{f'[{text}]' if ':' in text else text}:{port or '*'}"
-
-
 def ends(event: Event) -> str:
     """Local end and peer of an event that has them: 127.0.0.1:40000 → 127.0.0.1:8080."""
-    local, peer = endpoint(event["saddr"], event["sport"]), endpoint(event["daddr"], event["dport"])
-    return f"{local} → {peer}" if event["dport"] else local
+    return event.ends
 
 
 def _socket(args: list[int]) -> str:
@@ -127,8 +128,28 @@ def _socket(args: list[int]) -> str:
 
 
 def _option(args: list[int]) -> str:
-    names = {1: _SO, 6: _TCP_OPTION}.get(args[1], {})
+    names = {0: _IP_OPTION, 1: _SO, 6: _TCP_OPTION, 41: _IPV6_OPTION}.get(args[1], {})
     return f"{args[0]}, {_LEVEL.get(args[1], args[1])}, {names.get(args[2], args[2])}"
+
+
+def _set_option(args: list[int]) -> str:
+    level, option, value = args[1:]
+    if (level, option) == (1, 13):  # struct linger
+        shown = f"{{onoff={value & 0xFFFF_FFFF}, linger={value >> 32}}}"
+    elif (level, option) in ((6, 13), (6, 31)):  # a name
+        shown = clean(value.to_bytes(8, "little").rstrip(b"\0").decode("ascii", "replace"))
+    else:
+        shown = str((value ^ 1 << 31) - (1 << 31)) if value < 1 << 32 else "…"  # an int, or more than that
+    return f"{_option(args)}, {shown}"
+
+
+def _file_control(args: list[int]) -> str:
+    flags = f", {bits(args[2], _FILE)}" if args[1] == 4 else ""
+    return f"{args[0]}, {_FCNTL.get(args[1], args[1])}{flags}"
+
+
+def _device_control(args: list[int]) -> str:
+    return f"{args[0]}, {_IOCTL.get(args[1], hex(args[1]))}" + (f", {args[3]}" if args[1] == 0x5421 else "")
 
 
 def _data(args: list[int]) -> str:
@@ -140,7 +161,7 @@ _ARGS: Final[dict[str, Callable[[list[int]], str]]] = {
     "listen": lambda a: f"{a[0]}, {a[1]}",
     "accept4": lambda a: f"{a[0]}" + (f", {bits(a[3], _SOCK_FLAGS)}" if a[3] else ""),
     "shutdown": lambda a: f"{a[0]}, {_SHUT.get(a[1], a[1])}",
-    "setsockopt": _option,
+    "setsockopt": _set_option,
     "getsockopt": _option,
     "sendto": _data,
     "recvfrom": _data,
@@ -149,7 +170,9 @@ _ARGS: Final[dict[str, Callable[[list[int]], str]]] = {
     "epoll_create": lambda a: str(a[0]),
     "epoll_create1": lambda a: bits(a[0], _EPOLL_CREATE),
     "epoll_ctl": lambda a: f"{a[0]}, {_EPOLL_OP.get(a[1], a[1])}, {a[2]}",
-    "fcntl": lambda a: f"{a[0]}, {_FCNTL.get(a[1], a[1])}",
+    "fcntl": _file_control,
+    "ioctl": _device_control,
+    "sendfile": lambda a: f"{a[0]}, {a[1]}, {a[3]}",
     "dup2": lambda a: f"{a[0]}, {a[1]}",
     "dup3": lambda a: f"{a[0]}, {a[1]}",
     "poll": lambda a: f"{a[1]} fds",
@@ -176,7 +199,8 @@ def call(event: Event) -> str:
     fd = "" if event.fd < 0 or name in _MAKES_FD else str(event.fd)
     if name == "shutdown":
         fd += f", {_SHUT.get(event['arg1'], event['arg1'])}"
-    return f"{shown}({fd}) = {result(event['ret'])}"
+    told = f"{shown}({fd}) = {result(event['ret'])}"
+    return f"{told} (what goes through io_uring is not followed)" if name == "io_uring_setup" else told
 
 
 def segment(event: Event) -> str:
@@ -317,6 +341,7 @@ _WORDS: Final[dict[str, Callable[[Event], str]]] = {
     "socket:state": lambda e: f"{label(e['old'])} → {label(e['new'])} {ends(e)}",
     "socket:destroy": lambda e: f"socket {ends(e)} is freed",
     "socket:readable": lambda e: f"{ends(e)} is readable: {_buffers(e)}",
+    "socket:writable": lambda e: f"{ends(e)} is writable again: {_buffers(e)}",
     "socket:queues": lambda e: f"{ends(e)}: {_queue(e)}" if e["state"] == State.LISTEN else f"{ends(e)}: {_buffers(e)}",
     "request:born": _request("request sock enters the SYN queue:"),
     "request:timer": _request("SYN-ACK timer of request sock"),

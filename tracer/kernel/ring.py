@@ -58,22 +58,23 @@ class MappedRing:
         self._producer: NDArray[np.uint64] | None = np.frombuffer(self._data_map, np.uint64, 1)
         self.drained = 0
         """Records handed out so far."""
-        self.stopped_at_busy = False
-        """The last drain ended at a record that was still being written."""
+        self.more = False
+        """The last drain left something: a record that was still being written, or more than it was to take."""
 
-    def drain(self) -> NDArray[np.uint8]:
-        """All finished records, a copy, shape (n, stride - 8), in order of reservation."""
+    def drain(self, most: int | None = None) -> NDArray[np.uint8]:
+        """The finished records, at most so many, a copy, shape (n, stride - 8), in order of reservation."""
         assert self._consumer is not None and self._producer is not None
         consumer, producer = int(self._consumer[0]), int(self._producer[0])
-        count = (producer - consumer) // self.stride
+        there = (producer - consumer) // self.stride
+        count = there if most is None else min(there, most)
         begin = _PAGE + (consumer & self._mask)
         rows = np.frombuffer(self._data_map, np.uint8, count * self.stride, begin).reshape(count, self.stride)
         lengths = np.ascontiguousarray(rows[:, :4]).view(np.uint32).reshape(count)
         busy = np.flatnonzero(lengths & BUSY)
-        self.stopped_at_busy = len(busy) > 0
         if len(busy):
             count = int(busy[0])
             rows, lengths = rows[:count], lengths[:count]
+        self.more = count < there
         body = rows[:, HEADER_BYTES:].copy()
         if count and np.any((lengths & ~DISCARD) != self.stride - HEADER_BYTES):
             raise RingError(f"a record of another length in the ring of stride {self.stride}")

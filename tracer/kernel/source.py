@@ -40,12 +40,13 @@ from tracer.session import Losses
 
 FOLLOW: Final = 1
 INHERIT: Final = 2
-_PAGE: Final = 4096
 _HEAD_BYTES: Final = RING_HEAD.itemsize
 _HEAD_WORDS: Final = _HEAD_BYTES // 8
 RINGS: Final = {Ring.SMALL: "small_ring", Ring.OBJECT: "object_ring", Ring.SOCKET: "socket_ring"}
 DEFAULT_BYTES: Final = {Ring.SMALL: 8 << 20, Ring.OBJECT: 16 << 20, Ring.SOCKET: 16 << 20}
 """Sizes of the rings: 80,000 calls, 87,000 packets, 65,000 socket records between two drains."""
+PORTION: Final = 1 << 13
+"""Records taken from a ring at once."""
 _ESSENTIAL: Final = Group.STATES
 
 
@@ -117,7 +118,7 @@ class KernelSource:
         self._clock = Clock()
         self._seeder = Seeder()
         self._reasons: Reasons | None = None
-        self._busy_since: dict[Ring, int] = {}
+        self._more = False
 
     # Starting
 
@@ -146,8 +147,9 @@ class KernelSource:
             raise
 
     def _load(self, types: KernelTypes, symbols: dict[str, int], mode: Mode, followed: Filter) -> None:
-        image = image_of(types, mode, self.ring_bytes)
-        self._module = Loaded(image, {PLACEHOLDER[name]: symbols.get(name, 0) for name in SYMBOLS})
+        constants = {PLACEHOLDER[name]: symbols.get(name, 0) for name in SYMBOLS}
+        sizes = {name: self.ring_bytes[ring] for ring, name in RINGS.items()}
+        self._module = Loaded(image_of(types, mode), constants, sizes)
         self.running_mode = mode
         self._reasons = Reasons(types)
         self._fill_maps(followed)
@@ -236,17 +238,23 @@ class KernelSource:
     # Reading
 
     def drain(self) -> Batch:
-        """Events since the last call, in order. Never blocks; after `stop` brings the rest."""
+        """Events since the last call, in order. Never blocks; after `stop` brings the rest.
+
+        At most ``PORTION`` records of each ring, see ``more``: what is worked on has to fit into a processor's cache,
+        or whoever falls behind is slowed down by it and falls further behind.
+        """
         now = time.monotonic_ns()
         final = not self._rings
         cutoff = np.uint64(np.iinfo(np.uint64).max) if final else np.uint64(now)
+        self._more = False
         for ring, mapped in self._rings.items():
             queue = self._queues[ring]
-            fresh = mapped.drain()
+            fresh = mapped.drain(max(PORTION - len(queue.body), 0))
             if len(fresh):
                 queue.body = np.concatenate((queue.body, fresh)) if len(queue.body) else fresh
-            if mapped.stopped_at_busy:
-                # the record under way may be as old as the last one before it
+            self._more = self._more or len(queue.body) >= PORTION
+            if mapped.more:
+                # the next record may be as old as the last one before it
                 cutoff = min(cutoff, np.uint64(_times(queue.body)[-1] if len(queue.body) else queue.last))
         return self._take(cutoff, now + (1 << 62) if final else now)
 
@@ -305,6 +313,11 @@ class KernelSource:
             self._reasons.fill(kind, rows)
         return rows
 
+    @property
+    def more(self) -> bool:
+        """Whether the last drain left much: the next one should follow at once."""
+        return self._more
+
     # Counting and ending
 
     def tallies(self) -> dict[Ring, Tally]:
@@ -350,9 +363,12 @@ class KernelSource:
             self._module = None
 
 
-def image_of(types: KernelTypes, mode: Mode, ring_bytes: dict[Ring, int]) -> Image:
-    """The programs for this kernel: from the cache, or compiled now and kept. Raises CompileError, BccMissing."""
-    text = program_text(types, mode, {ring: size // _PAGE for ring, size in ring_bytes.items()})
+def image_of(types: KernelTypes, mode: Mode) -> Image:
+    """The programs for this kernel: from the cache, or compiled now and kept. Raises CompileError, BccMissing.
+
+    The rings in it are of one page each: their size is said when an image is used.
+    """
+    text = program_text(types, mode, dict.fromkeys(RINGS, 1))
     images = Images()
     image = images.get(text)
     if image is None:
@@ -365,7 +381,7 @@ def prepare() -> None:
     """Compile ahead (set-up calls it), so that the first trace starts as fast as the second. Raises `KernelError`."""
     try:
         types = KernelTypes()
-        image_of(types, Mode.TP_BTF, DEFAULT_BYTES)
+        image_of(types, Mode.TP_BTF)
         types.save()
     except (BtfError, BccMissing, CompileError) as error:
         raise KernelError(str(error)) from error

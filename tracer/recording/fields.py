@@ -30,14 +30,15 @@ _HEX_HEAD: Final = frozenset(f.name for f in HEAD_FIELDS if f.type == "ptr")
 _NAMES: Final = {name: PREFIX + name.upper() for name in (*HEAD, *(f.name for kind in KINDS for f in kind.fields))}
 _COUNTED: Final = "frame"
 """Derived, but from no header: a packet's number when it was seen live, which others that have gone by decide."""
-_WRITTEN: Final[dict[int, tuple[Field, ...]]] = {
+WRITTEN: Final[dict[int, tuple[Field, ...]]] = {
     NUMBER[kind.name]: tuple(
         f for f in kind.fields if not f.derived or kind.lane != Lane.WIRE or f.name == _COUNTED
     )
     for kind in KINDS
 }  # fmt: skip
+"""The fields of each kind that are written, by its number."""
 _BY_KEY: Final[dict[int, dict[str, Field]]] = {
-    number: {_NAMES[f.name]: f for f in fields} for number, fields in _WRITTEN.items()
+    number: {_NAMES[f.name]: f for f in fields} for number, fields in WRITTEN.items()
 }
 _HEAD_BY_KEY: Final = {_NAMES[name]: name for name in HEAD}
 
@@ -49,14 +50,14 @@ class BadFields(ValueError):
 def to_fields(event: Event, *, without: frozenset[str] = frozenset()) -> Iterator[tuple[str, str]]:
     """The event's fields as (name, text), the kind first; zeros and the fields named in ``without`` are left out."""
     yield PREFIX + "KIND", event.name
-    yield PREFIX + "TIME", str(event.time)
     yield PREFIX + "SOURCE", event.source.name.lower()
     yield PREFIX + "EVIDENCE", event.evidence.name.lower()
+    yield PREFIX + "TIME", str(event.time)
     for name in HEAD:
         value = getattr(event, name)
         if value != (-1 if name == "fd" else 0):
             yield _NAMES[name], hex(value) if name in _HEX_HEAD else str(value)
-    for field in _WRITTEN[event.number]:
+    for field in WRITTEN[event.number]:
         if field.name not in without:
             text = _text(field, event[field.name])
             if text:

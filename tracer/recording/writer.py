@@ -19,12 +19,20 @@ import stat
 import struct
 from collections import OrderedDict
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+from numpy.typing import NDArray
+
+from tracer.batch import Batch
 from tracer.events import NUMBER
 from tracer.recording.fields import to_fields, to_journal
 from tracer.timeline import Event, Timeline
 from tracer.words import message
+
+if TYPE_CHECKING:
+    from tracer.recording.bulk import Bulk
+    from tracer.recording.compiled import Loading
 
 SECTION, INTERFACE, PACKET, JOURNAL, STATISTICS = 0x0A0D0D0A, 1, 6, 9, 5
 MAGIC: Final = 0x1A2B3C4D
@@ -39,7 +47,13 @@ META: Final = "synfin "
 """Comments of ours begin with this; JSON follows in the section's, fields in a packet's."""
 
 _SENT, _RECEIVED, _CAPTURED = NUMBER["packet:sent"], NUMBER["packet:received"], NUMBER["packet:captured"]
-_INBOUND, _OUTBOUND = 1, 2
+_DIRECTION: Final = {_SENT: 2, _RECEIVED: 1, _CAPTURED: 0}
+"""epb_flags: 1 inbound, 2 outbound, 0 not known."""
+_PACKETS: Final = tuple(_DIRECTION)
+_SAME_SEGMENT: Final = ("caplen", "skb", "seq", "ack", "flags", "sport", "dport", "ip_id")
+"""A segment's departure and its arrival agree in all of these."""
+BULK: Final = 256
+"""Events at a time from which on compiled code is worth its half second of loading."""
 _REMEMBERED: Final = 4096
 """Departures kept to recognise arrivals: far more than can be under way on one machine's loopback."""
 
@@ -64,6 +78,7 @@ class Recorder:
         self._size = 0
         self._last_us = 0
         self._departed: OrderedDict[tuple[Any, ...], None] = OrderedDict()
+        self._loading: Loading | None = None
         try:
             if path == "-":
                 self._fd = os.dup(1)
@@ -72,14 +87,44 @@ class Recorder:
         except OSError as failure:
             raise RecordingError(f"cannot write the recording {path!r}: {failure.strerror}") from None
         self._regular = stat.S_ISREG(os.fstat(self._fd).st_mode)
-        self._put([_section(meta or {}), _interface()])
+        self._put(_section(meta or {}) + _interface())
         if self.failure:
             raise RecordingError(self.failure)
 
     def write(self, timeline: Timeline, start: int, stop: int) -> None:
-        """Append events start..stop."""
+        """Append events start..stop of a timeline."""
         if self.failure is None:
-            self._put([self._block(event) for event in timeline.events(start, stop)], events=True)
+            self.write_batch(timeline.batch(start, stop))
+
+    def write_batch(self, batch: Batch) -> None:
+        """Append the events of a batch."""
+        if self.failure is not None or not len(batch):
+            return
+        heads = batch.heads
+        # Times never step back in the file, whatever a late source brings: analysers expect it.
+        ticks = np.maximum.accumulate(np.maximum((heads["time"] // 1000).astype(np.int64), self._last_us))
+        self._last_us = int(ticks[-1])
+        directions = self._directions(batch)
+
+        def block(i: int) -> bytes:
+            event = Event(i, heads[i], batch.tables[int(heads["kind"][i])][int(heads["row"][i])], batch.strings)
+            tick, direction = int(ticks[i]), int(directions[i])
+            return _packet(event, tick, direction) if direction >= 0 else _journal(event, tick)
+
+        bulk = self._bulk(len(batch))
+        if bulk is None:
+            blocks = [block(i) for i in range(len(batch))]
+            self._put(b"".join(blocks), np.cumsum([len(one) for one in blocks]))
+        else:
+            bulk.blocks(batch, ticks, directions, block, self._put)
+
+    def _bulk(self, events: int) -> Bulk | None:
+        """The compiled writer, once there are events enough to be worth it; None while there is none."""
+        if self._loading is None and events >= BULK:
+            from tracer.recording.compiled import Loading  # llvmlite, for whoever has much to write
+
+            self._loading = Loading()
+        return self._loading.bulk if self._loading is not None and events >= BULK // 8 else None
 
     def close(self, written: int = 0, lost: int = 0) -> None:
         """Append what the probes wrote and lost (interface statistics) and close the file."""
@@ -88,25 +133,27 @@ class Recorder:
         if self.failure is None:
             options = _option(ISB_IFRECV, struct.pack("<Q", written)) + _option(ISB_IFDROP, struct.pack("<Q", lost))
             high, low = divmod(self._last_us, 1 << 32)
-            self._put([_wrap(STATISTICS, struct.pack("<III", 0, high, low) + options + _END)])
+            self._put(_wrap(STATISTICS, struct.pack("<III", 0, high, low) + options + _END))
         with contextlib.suppress(OSError):  # a failure on closing was one on writing before
             os.close(self._fd)
         self._fd = -1
 
-    def _put(self, blocks: list[bytes], *, events: bool = False) -> None:
-        """Append blocks, in one write where that is possible; ``events``: each is an event to be counted."""
-        data, done, failure = b"".join(blocks), 0, None
+    def _put(self, data: bytes | memoryview, ends: NDArray[np.int64] | None = None) -> None:
+        """Append whole blocks, in one write where that is possible; ``ends``: where the block of each event ends."""
+        if self.failure is not None:
+            return
+        done, failure = 0, None
         try:
             while done < len(data):
                 done += os.write(self._fd, data[done:])
         except OSError as refused:
             failure = refused
-        for block in blocks:
-            if done < len(block):
-                break
-            done -= len(block)
-            self._size += len(block)
-            self.written += events
+        whole = len(data) if failure is None else 0
+        if ends is not None:
+            count = int(np.searchsorted(ends, done, side="right"))
+            self.written += count
+            whole = int(ends[count - 1]) if count else 0
+        self._size += whole
         if failure is None:
             return
         if self._regular:
@@ -115,46 +162,53 @@ class Recorder:
         where = "the pipe" if self.path == "-" else repr(self.path)
         self.failure = f"recording to {where} stopped: {failure.strerror}; {self.written} events are in it"
 
-    def _block(self, event: Event) -> bytes:
-        # Times never step back in the file, whatever a late source brings: analysers expect it.
-        self._last_us = max(self._last_us, event.time // 1000)
-        if event.number in (_SENT, _RECEIVED, _CAPTURED) and event["caplen"] and self._first_sight(event):
-            return self._packet(event)
-        return self._journal(event)
+    def _directions(self, batch: Batch) -> NDArray[np.int64]:
+        """For each event the direction flags of the packet it is written as; -1 where it is a journal row."""
+        kinds = batch.heads["kind"]
+        found = np.full(len(kinds), -1, np.int64)
+        mine = np.flatnonzero(np.isin(kinds, _PACKETS))
+        columns: dict[int, list[tuple[Any, ...]]] = {}
+        for number in _PACKETS:
+            if number in batch.tables:
+                table = batch.tables[number]
+                columns[number] = list(zip(*(table[name].tolist() for name in _SAME_SEGMENT), strict=True))
+        rows, of = batch.heads["row"][mine].tolist(), kinds[mine].tolist()
+        for i, number, row in zip(mine.tolist(), of, rows, strict=True):
+            caplen, *key = columns[number][row]
+            if caplen and self._first_sight(number, tuple(key)):
+                found[i] = _DIRECTION[number]
+        return found
 
-    def _first_sight(self, event: Event) -> bool:
-        if event.number == _CAPTURED:
+    def _first_sight(self, number: int, key: tuple[Any, ...]) -> bool:
+        if number == _CAPTURED:
             return True
-        key = (event["skb"], event["seq"], event["ack"], event["flags"], event["sport"], event["dport"], event["ip_id"])
-        if event.number == _RECEIVED:
-            if key not in self._departed:
-                return True
-            del self._departed[key]
-            return False
+        if number == _RECEIVED:
+            return self._departed.pop(key, True) is not None
         self._departed[key] = None
         if len(self._departed) > _REMEMBERED:
             self._departed.popitem(last=False)
         return True
 
-    def _packet(self, event: Event) -> bytes:
-        raw = event["raw"][: event["caplen"]]
-        high, low = divmod(self._last_us, 1 << 32)
-        head = struct.pack("<IIIII", 0, high, low, len(raw), max(event["wire_len"], len(raw)))
-        fields = " ".join(f"{name}={text}" for name, text in to_fields(event, without=frozenset({"raw"})))
-        options = _option(COMMENT, (META + fields).encode())
-        if event.number != _CAPTURED:
-            direction = _OUTBOUND if event.number == _SENT else _INBOUND
-            options += _option(EPB_FLAGS, struct.pack("<I", direction))
-        return _wrap(PACKET, head + _padded(raw) + options + _END)
 
-    def _journal(self, event: Event) -> bytes:
-        known = [
-            ("__REALTIME_TIMESTAMP", str(self._last_us)),
-            ("MESSAGE", message(event)),
-            ("PRIORITY", "6"),
-            ("SYSLOG_IDENTIFIER", "synfin"),
-        ]
-        return _wrap(JOURNAL, _padded(to_journal(iter([*known, *to_fields(event)]))))
+def _packet(event: Event, tick: int, direction: int) -> bytes:
+    raw = event["raw"][: event["caplen"]]
+    high, low = divmod(tick, 1 << 32)
+    head = struct.pack("<IIIII", 0, high, low, len(raw), max(event["wire_len"], len(raw)))
+    fields = " ".join(f"{name}={text}" for name, text in to_fields(event, without=frozenset({"raw"})))
+    options = _option(COMMENT, (META + fields).encode())
+    if direction:
+        options += _option(EPB_FLAGS, struct.pack("<I", direction))
+    return _wrap(PACKET, head + _padded(raw) + options + _END)
+
+
+def _journal(event: Event, tick: int) -> bytes:
+    known = [
+        ("__REALTIME_TIMESTAMP", str(tick)),
+        ("MESSAGE", message(event)),
+        ("PRIORITY", "6"),
+        ("SYSLOG_IDENTIFIER", "synfin"),
+    ]
+    return _wrap(JOURNAL, _padded(to_journal(iter([*known, *to_fields(event)]))))
 
 
 def _section(meta: dict[str, Any]) -> bytes:

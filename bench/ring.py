@@ -1,0 +1,222 @@
+"""How many events a second go through the rings, and through to the disk: what is lost, and what it costs.
+
+    python bench/ring.py drain [SECONDS]            rings drained and nothing else, at several sizes of the rings
+    python bench/ring.py record [SECONDS [RATE]]    `synfin record -w FILE` under RATE events a second (60 s, 200,000)
+    python bench/ring.py layers [EVENTS]            where the processor time of recording goes, layer by layer
+
+The load is made of processes of this file's own: pairs of sockets on loopback that echo, wait by epoll, and connect
+anew every twentieth time. `drain` has them run as fast as they can, `record` paces them. Written and lost are
+the probes' own counts; the recording is read again and its events counted. Processor time is what the kernel charges
+to the recording process (rusage), so it hardly depends on what else the machine does; only probes run on the load's
+account.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import select
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from tracer.batch import Batch
+from tracer.kernel.source import DEFAULT_BYTES, Filter, KernelSource
+from tracer.kinds import STRIDE, Ring
+from tracer.recording.writer import INTERFACE, JOURNAL, PACKET, SECTION, STATISTICS, Recorder
+from tracer.session import RECORDING_PERIOD, Session
+
+WORKERS: Final = 2
+PER_ECHO: Final = 23
+"""Events that one echo makes, reconnections counted in: about, to begin pacing with."""
+SIZES: Final = (1 << 16, 1 << 18, 1 << 20, 1 << 22)
+
+
+def load(echoes: float) -> None:
+    """Echo so often a second (0: as often as possible) until standard input ends."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, select.epoll() as epoll:
+        began, done = time.monotonic(), 0
+        while not select.select([sys.stdin], [], [], 0)[0]:
+            client = socket.create_connection(listener.getsockname())
+            server, _ = listener.accept()
+            with client, server:
+                epoll.register(server, select.EPOLLIN)
+                for _ in range(20):
+                    client.send(b"a question of some bytes")
+                    epoll.poll()
+                    server.send(server.recv(100))
+                    client.recv(100)
+                epoll.unregister(server)
+            done += 20
+            if echoes and (ahead := done / echoes - (time.monotonic() - began)) > 0.002:
+                time.sleep(ahead)
+
+
+@contextlib.contextmanager
+def workers(echoes: float) -> Iterator[list[int]]:
+    """Processes under load, by id; they end with the block."""
+    command = [sys.executable, __file__, "load", str(echoes / WORKERS)]
+    started = [subprocess.Popen(command, stdin=subprocess.PIPE) for _ in range(WORKERS)]
+    try:
+        time.sleep(0.3)
+        yield [process.pid for process in started]
+    finally:
+        for process in started:
+            assert process.stdin
+            process.stdin.close()
+        for process in started:
+            process.wait(10)
+
+
+def drain(seconds: float) -> None:
+    """Drain rings of several sizes, a hundred times a second."""
+    print(f"{'small ring':>12} {'events/s':>10} {'lost':>9} {'share':>7}  {'drain, us/event':>16}")
+    for size in SIZES:
+        sizes = {ring: max(size * STRIDE[ring] // STRIDE[Ring.SOCKET] // 4096, 1) for ring in DEFAULT_BYTES}
+        pages = {ring: 4096 << (count - 1).bit_length() for ring, count in sizes.items()}
+        source = KernelSource(ring_bytes=pages)
+        with workers(0) as pids:
+            source.start(Filter(processes=frozenset(pids)))
+            began, spent = time.monotonic(), time.thread_time()
+            while time.monotonic() - began < seconds:
+                source.drain()
+                time.sleep(0.01)
+            took, spent = time.monotonic() - began, time.thread_time() - spent
+            source.stop()
+        source.drain()
+        counts = source.losses()
+        tried = counts.written + counts.lost
+        print(f"{pages[Ring.SMALL] >> 10:>8} KiB {tried / took:>11,.0f} {counts.lost:>9,} {counts.lost / tried:>7.1%} "
+              f"{spent / max(counts.written, 1) * 1e6:>16.2f}")  # fmt: skip
+
+
+def record(seconds: float, rate: float) -> None:
+    """`synfin record` as its own process, under a load that makes `rate` events a second."""
+    with tempfile.TemporaryDirectory(prefix="synfin-bench-", dir=os.environ.get("BENCH_DIR")) as folder:
+        echoes = rate / _events_per_echo()
+        file = Path(folder) / "load.pcapng"
+        with workers(echoes) as pids:
+            chosen = [word for pid in pids for word in ("--pid", str(pid))]
+            command = [sys.executable, "-m", "tui.cli", "record", "-w", str(file), *chosen]
+            before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+            recorder = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+            most = 0
+            while time.monotonic() - began < seconds:
+                time.sleep(0.2)
+                most = max(most, _resident(recorder.pid))
+            recorder.send_signal(signal.SIGINT)
+            words = recorder.communicate(timeout=60)[1]
+            took = time.monotonic() - began
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        events, written, lost = _count(file)
+        print(words.strip())
+        print(f"{events:,} events in the file, {written:,} written by probes, {lost:,} lost, in {took:.1f} s: "
+              f"{written / took:,.0f} a second")  # fmt: skip
+        print(f"{file.stat().st_size / 1e6:,.0f} MB, {file.stat().st_size / max(events, 1):.0f} bytes an event; "
+              f"at most {most / 1e6:,.0f} MB of memory")  # fmt: skip
+        print(f"processor time of the recorder {spent:.1f} s, {spent / took:.0%} of one processor, "
+              f"{spent / max(written, 1) * 1e6:.2f} us an event")  # fmt: skip
+
+
+def _events_per_echo() -> float:
+    """Measured for a moment, on one worker's pace that nothing can be lost at."""
+    source = KernelSource()
+    with workers(200) as pids:
+        source.start(Filter(processes=frozenset(pids)))
+        time.sleep(1)
+        source.stop()
+    return max(source.losses().written / 200, 1)
+
+
+def _resident(pid: int) -> int:
+    """Bytes of memory."""
+    with contextlib.suppress(OSError, ValueError):
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize()
+    return 0
+
+
+def _count(file: Path) -> tuple[int, int, int]:
+    """Events in a recording, and what its last block says of written and lost ones."""
+    events = written = lost = 0
+    with file.open("rb", 1 << 20) as blocks:
+        while head := blocks.read(8):
+            kind, length = struct.unpack("<II", head)
+            if kind == STATISTICS:
+                body = blocks.read(length - 8)
+                written, lost = (struct.unpack_from("<Q", body, at)[0] for at in (16, 28))
+            else:
+                blocks.seek(length - 8, 1)
+                events += kind in (JOURNAL, PACKET)
+                assert kind in (JOURNAL, PACKET, SECTION, INTERFACE), hex(kind)
+    return events, written, lost
+
+
+def layers(events: int) -> None:
+    """Drain, put in order, write: the same events through each, in this process."""
+    from tracer.recording.compiled import warm
+
+    warm()
+    source = KernelSource()
+    batches: list[Batch] = []
+    with workers(200_000 / PER_ECHO) as pids:
+        source.start(Filter(processes=frozenset(pids)))
+        spent = 0.0
+        while sum(map(len, batches)) < events:
+            time.sleep(RECORDING_PERIOD)
+            begun = time.thread_time()
+            batches.append(source.drain())
+            spent += time.thread_time() - begun
+        source.stop()
+    count = sum(map(len, batches))
+    print(f"{'drained':<28} {spent / count * 1e6:>6.2f} us an event, {count / len(batches):,.0f} events at a time")
+
+    class Again:
+        def __init__(self) -> None:
+            self.rest = iter(batches)
+
+        def drain(self) -> Batch:
+            return next(self.rest)
+
+        def losses(self) -> object:
+            return source.losses()
+
+        def stop(self) -> None:
+            pass
+
+    class Nowhere:
+        def write_batch(self, batch: Batch) -> None:
+            pass
+
+    for name, sink in (("and put in order", Nowhere()), ("and written", Recorder("/dev/null"))):
+        session = Session([Again()], recorders=[sink], keep=False)  # type: ignore[list-item]
+        begun = time.thread_time()
+        for _ in batches:
+            session.pump()
+        print(f"{name:<28} {(spent + time.thread_time() - begun) / count * 1e6:>6.2f} us an event")
+
+
+def main() -> None:
+    """Run what is asked for."""
+    what, *numbers = sys.argv[1:] or ["drain"]
+    given = [float(number) for number in numbers]
+    if what == "load":
+        load(given[0])
+    elif what == "record":
+        record(given[0] if given else 60, given[1] if given[1:] else 200_000)
+    elif what == "layers":
+        layers(int(given[0]) if given else 500_000)
+    else:
+        drain(given[0] if given else 2)
+
+
+if __name__ == "__main__":
+    main()
