@@ -319,7 +319,7 @@ _FOLDS: Final[dict[str, Callable[[World, Event], None]]] = {
     "actor:step": World._stepped,
     "socket:state": World._state,
     "socket:destroy": World._destroyed,
-    **dict.fromkeys(("socket:readable", "socket:queues", "accept:queued"), World._seen),
+    **dict.fromkeys(("socket:readable", "socket:writable", "socket:queues", "accept:queued"), World._seen),
     **dict.fromkeys(("socket:retransmit", "socket:timer", "socket:congestion", "reset:received"), World._seen),
     "accept:taken": World._accepted,
     **dict.fromkeys(("request:born", "request:timer", "request:gone"), World._request),
