@@ -23,6 +23,7 @@ from tracer.timeline import Timeline
 from tui.cli_errors import INTERRUPTED, USAGE, Trouble
 from tui.cli_print import Printer, terminal_width
 from tui.cli_signals import show
+from tui.cli_tools import tools
 from tui.feed import Probe
 
 SNIFF: Final = 4096
@@ -118,7 +119,7 @@ def replay_file(file: str, form: str, *, plain_glyphs: bool) -> None:
         feed = ReplayFeed(source)
         feed.read_behind()
         try:
-            show(SynfinApp(feed, title=Path(file).name, ascii_only=plain_glyphs, mode="replay"))
+            show(SynfinApp(feed, title=Path(file).name, ascii_only=plain_glyphs, mode="replay", tools=tools(file)))
         finally:
             feed.close()
     else:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from textual.content import Content
 
 from tracer.kinds import EVIDENCE_MARK, Side
 from tracer.resources import RECEIVE, REQUEST, SEND, WAIT, Ledger, Resource
-from tracer.timeline import Timeline
+from tracer.timeline import Event, Timeline
 from tracer.views import SocketView, ThreadView
 from tracer.words import clean, duration
 from tui.moment import Facts
 from tui.problems import SIGNS, Problems
 from tui.queue_lines import pane_lines
 from tui.telling import sections
-from tui.tools import Tools
+from tui.tools import Layer
 from tui.widgets.inspector import Section
 from tui.widgets.lines_pane import Lines
 from tui.widgets.pane import link
@@ -40,9 +41,8 @@ class Seen(Protocol):
         """What is wrong, as far as it was looked for."""
         ...
 
-    @property
-    def tools(self) -> Tools:
-        """What takes files or other libraries."""
+    def dissect(self, event: Event) -> Sequence[Layer]:
+        """The layers of a packet. Raises ValueError, one sentence."""
         ...
 
     def ledger(self, conn: int) -> Ledger:
@@ -52,7 +52,7 @@ class Seen(Protocol):
 
 def inspector(facts: Facts, seen: Seen) -> tuple[Section, ...]:
     """All about the event."""
-    return tuple(sections(facts, seen.timeline, seen.tools.dissect))
+    return tuple(sections(facts, seen.timeline, seen.dissect))
 
 
 def states(facts: Facts, seen: Seen) -> Peers:

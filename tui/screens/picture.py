@@ -7,7 +7,9 @@ looked at is a `Watch`; the keys (the classes beside this one) only change that,
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -15,10 +17,11 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.geometry import Size
 from textual.screen import Screen
+from textual.timer import Timer
 from textual.widgets import Static
 
 from tracer.resources import Ledger
-from tracer.timeline import Timeline
+from tracer.timeline import Event, Timeline
 from tracer.words import duration
 from tui.connections import Connection
 from tui.feed import Feed
@@ -29,7 +32,7 @@ from tui.panes import PANES, Arrangement, arrange
 from tui.player import Mode
 from tui.problems import Problems
 from tui.telling import queues, sentence, where
-from tui.tools import Tools
+from tui.tools import Layer, Tools
 from tui.watch import NOWHERE, Watch
 from tui.widgets.filter_bar import FilterBar
 from tui.widgets.footer import KeyFooter
@@ -42,6 +45,9 @@ from tui.widgets.scrubber import Scrubber, ScrubberFacts
 from tui.widgets.step_line import StepLine
 
 FRAMES_PER_SECOND: Final = 20
+CALM_FRAMES: Final = 5
+"""The same once nothing has happened for CALM_SECONDS: an idle screen must cost next to nothing."""
+CALM_SECONDS: Final = 2.0
 RATE_SECONDS: Final = 1.0
 """Window of the events per second in the header."""
 OVERVIEW_SECONDS: Final = 0.25
@@ -83,6 +89,10 @@ class Picture(Screen[None]):
         self._title, self._clock, self._wall = title, clock, wall
         self._moment = Moment(feed.timeline)
         self._ledger: Ledger | None = None
+        self._dissecting = self._dissects = False
+        self._next: Timer | None = None
+        self._over = False
+        self._busy = clock()
         self._rate: int | None = None
         self._counted = (clock(), feed.written)
         self._overview_due = self._overview_drawn = self._inspect_due = 0.0
@@ -119,8 +129,15 @@ class Picture(Screen[None]):
         """Look at once, then at every frame."""
         self.query_one(Ladder).focus()
         self._arrange()
-        self._frames = self.set_interval(1 / FRAMES_PER_SECOND, self.look)
+        self._frame()
+
+    def _frame(self) -> None:
+        """Look, and see to it that it is looked again: soon while things happen, seldom while nothing does."""
+        self._next = None
         self.look()
+        if not self._over:
+            calm = self._clock() - self._busy > CALM_SECONDS
+            self._next = self.set_timer(1 / (CALM_FRAMES if calm else FRAMES_PER_SECOND), self._frame)
 
     def on_resize(self) -> None:
         """Say that it is too small (where it is), and fit everything to the new size."""
@@ -138,6 +155,25 @@ class Picture(Screen[None]):
             self._ledger = Ledger(self.timeline, conn)
         self._ledger.refresh()
         return self._ledger
+
+    def dissect(self, event: Event) -> Sequence[Layer]:
+        """The layers of a packet. Raises ValueError, one sentence, also while the library for it is being loaded."""
+        if self.tools.dissect is None:
+            return ()
+        if not self._dissecting:
+            self._dissecting = True
+            self.run_worker(partial(self._load, event), thread=True, group="dissect")
+        if not self._dissects:
+            raise ValueError("Taking it apart …")
+        return self.tools.dissect(event)
+
+    def _load(self, event: Event) -> None:
+        """In another thread: the first packet takes a third of a second, since the library is imported then."""
+        assert self.tools.dissect is not None
+        with contextlib.suppress(ValueError):
+            self.tools.dissect(event)
+        self._dissects = True
+        self.app.call_from_thread(self._fit)
 
     def arrangement(self) -> Arrangement:
         """Which panes are where."""
@@ -167,11 +203,14 @@ class Picture(Screen[None]):
         now = self._clock()
         play = self.feed.play
         script = (play.position, play.state) if play is not None else None
-        seen = (len(self.timeline), self.feed.lost, self.feed.finished, script, int(now / RATE_SECONDS))
-        moving = self.view.player.mode is Mode.PLAY
-        if seen == self._seen and not moving and self._calm(now):
+        state = (len(self.timeline), self.feed.lost, self.feed.finished, script)
+        mode = self.view.player.mode
+        same, calm = state == self._seen[:-1], self._calm(now) and mode is not Mode.PLAY
+        if not calm or (not same and mode is not Mode.HOLD):
+            self._busy = now  # while the view is held only counts can change: seldom is enough for that
+        if same and calm and self._seen[-1] == int(now / RATE_SECONDS):
             return
-        self._seen = seen
+        self._seen = (*state, int(now / RATE_SECONDS))
         finished = self.feed.finished  # asked first: what comes before the answer is taken in below
         news = self.view.refresh(now, more=not finished)
         if news:
@@ -180,14 +219,14 @@ class Picture(Screen[None]):
         self._count(now)
         self.query_one(StepLine).follow(self.feed.play)
         self.paint(now)
-        if finished and not news and not found and self.view.player.mode is Mode.HOLD:
-            self._frames.pause()  # nothing can change but by a key, and every key looks
+        # With nothing to come and nothing moving only a key can change anything, and every key looks.
+        self._over = finished and not news and not found and self.view.player.mode is Mode.HOLD
 
     def _calm(self, now: float) -> bool:
         """Nothing that the frames themselves have to carry on."""
         busy = self.finder is not None and not self.finder.complete
         waiting = self.view.behind or (self._asked is None and now >= self._inspect_due)
-        return not busy and not waiting and now < self._overview_due
+        return not busy and not waiting
 
     def _search(self) -> bool:
         """Look for matches a while; True while there is more to look at."""
@@ -285,7 +324,10 @@ class Picture(Screen[None]):
     def _inspect(self) -> None:
         """Ask about the cursor's event; what would take long to answer is answered later, or not while it rushes by."""
         asked = question(self.view)
-        if asked == self._asked:
+        if self._asked is not None and asked._replace(total=0) == self._asked._replace(total=0):
+            if asked != self._asked and self._facts.asked == self._asked:  # more have come, and nothing else is new
+                self._asked = asked
+                self._tell(replace(self._facts, asked=asked))
             return
         cost = self._moment.cost(asked)
         if self.view.player.mode is Mode.FOLLOW and self.view.riding and cost > FLOOD:
@@ -338,8 +380,10 @@ class Picture(Screen[None]):
         """A key has changed the view: show it without waiting for the next frame."""
         self._inspect_due = 0.0
         self._seen = ()
-        self._frames.resume()
-        self.look()
+        self._busy = self._clock()
+        if self._next is not None:
+            self._next.stop()
+        self._frame()
 
     def fresh(self) -> Facts:
         """The facts of where the cursor is now: keys may come faster than frames."""

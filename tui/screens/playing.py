@@ -83,7 +83,7 @@ class Playing(Picture):
 
     def action_cursor(self, by: int) -> None:
         """Move the cursor by rows; in the list of problems by problems; in another pane over the ladder, scroll."""
-        pane = self._over()
+        pane = self._pane_over()
         if pane is None:
             self.query_one(Ladder).move(by)
         elif pane.id == "lints":
@@ -93,14 +93,14 @@ class Playing(Picture):
 
     def action_page(self, by: int) -> None:
         """Move the cursor by screenfuls; where a pane has taken the ladder's place, scroll that."""
-        pane = self._over()
+        pane = self._pane_over()
         if pane is not None:
             pane.scroll_relative(y=by * max(pane.size.height - 1, 1), animate=False)
             return
         rows = self.query_one(Ladder)
         rows.move(by * rows.page)
 
-    def _over(self) -> Pane | None:
+    def _pane_over(self) -> Pane | None:
         """The pane that has taken the ladder's place."""
         wanted = self.arrangement()
         return self.query_one(f"#{wanted.shown[0]}", Pane) if wanted.over else None

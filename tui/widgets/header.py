@@ -58,6 +58,7 @@ def header_line(facts: HeaderFacts, width: int) -> Content:
     lost = f"{facts.lost:,} lost"
     focus = f"#{facts.connection} " if facts.connection else ""
     probes = " ".join(f"{plain(p.group)} {'✓' if p.on else '✗'}" for p in facts.probes)
+    sought = plain(facts.filter)
     off = sum(not p.on for p in facts.probes)
     summary = f"probes: {off} off" if off else f"probes: all {len(facts.probes)}"
     parts = [
@@ -67,7 +68,7 @@ def header_line(facts: HeaderFacts, width: int) -> Content:
         _Part(5, "" if facts.rate is None else f"{facts.rate:,} ev/s", ""),
         _Part(0, lost, lost, "bold reverse" if facts.lost else ""),
         _Part(1, f"{focus}{facts.ends}" if facts.ends else focus.strip(), f"{focus}{facts.ends_short}".strip()),
-        _Part(6 if not facts.filter else 2, f"filter: {plain(facts.filter) or 'none'}", ""),
+        _Part(2, f"filter: {sought}", f"/{sought[: max(8, width // 4)]}") if sought else _Part(6, "filter: none", ""),
         _Part(4, f"probes: {probes}" if probes else "", summary, first=True),
     ]
     chosen = _fit([part for part in parts if part.text], width - 2)
