@@ -42,6 +42,7 @@ from tui.cli_errors import CANNOT, FAILED, INTERRUPTED, OUTPUT, USAGE, Trouble
 from tui.cli_kernel import kernel_source
 from tui.cli_print import Printer, terminal_width
 from tui.cli_signals import quiet, show
+from tui.cli_tools import tools
 from tui.feed import Probe
 
 SCREEN_PACE: Final = 0.5
@@ -227,7 +228,7 @@ def _recorder(request: Request, stage: Stage, ground: Ground, probes: Sequence[P
 def _on_screen(feed: LiveFeed, request: Request) -> None:
     from tui.app import SynfinApp
 
-    show(SynfinApp(feed, title=feed.stage.scenario.name, ascii_only=request.ascii))
+    show(SynfinApp(feed, title=feed.stage.scenario.name, ascii_only=request.ascii, tools=tools()))
 
 
 def _as_lines(feed: LiveFeed, request: Request) -> None:
