@@ -162,9 +162,9 @@ def _count(file: Path) -> tuple[int, int, int]:
 
 def layers(events: int) -> None:
     """Drain, put in order, write: the same events through each, in this process."""
-    from tracer.recording.compiled import warm
+    from tracer.recording.compiled import CODE
 
-    warm()
+    CODE.compile()
     source = KernelSource()
     batches: list[Batch] = []
     with workers(200_000 / PER_ECHO) as pids:

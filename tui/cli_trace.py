@@ -183,6 +183,8 @@ def _session(
     request: Request, kernel: KernelSource | None, sources: Sequence[EventSource], recorder: Recorder | None,
     printer: Printer | None,
 ) -> Session:  # fmt: skip
+    if recorder is not None and kernel is not None and request.form == "none" and not request.lints:
+        return Session(sources, recorders=[recorder], keep=False)  # nobody looks on: memory stays as it is
     sinks: list[Sink] = [sink for sink in (recorder, printer) if sink is not None]
     timed = [] if kernel is not None else [StateEvents().extend]
     return Session(sources, sinks=sinks, derive=[PacketFindings().extend], timed=timed)

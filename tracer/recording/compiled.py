@@ -59,8 +59,3 @@ class Loading:
                 self.bulk = Bulk(code)
         finally:
             self.ended.set()
-
-
-def warm() -> None:
-    """Compile now."""
-    CODE.compile()
