@@ -41,6 +41,18 @@ NOTHING: Final = Changes(np.zeros(0, CHANGE), 0)
 """No rows."""
 
 
+class Read(NamedTuple):
+    """What is known of a block of the capture when it was read."""
+
+    wire: Array
+    """Bytes of each packet on the wire, where packets are written."""
+    latest: int
+    """ns: the last moment seen so far."""
+    done: int
+    total: int | None
+    packets: int
+
+
 class Step(NamedTuple):
     """What a block of the capture gave."""
 
@@ -77,7 +89,8 @@ class Analysis:
         self._start: int | None = None
         self._latest = 0
         self._wire: tuple[int, Array] = (1, np.zeros(0, np.int64))
-        self._read: deque[tuple[Array, int, int | None, int]] = deque()
+        self._last = 0
+        self._read: deque[Read] = deque()
         """What is known of blocks that were read and wait for their analysis."""
         capture.watch = self._look
 
@@ -89,7 +102,7 @@ class Analysis:
         both = one if self._live else analysed(self.replay, blocks, MANY)
         done, total, packets = 0, None, 0
         for segments, analysis, gone in both:
-            wire, done, total, packets = self._read.popleft()
+            wire, self._latest, done, total, packets = self._read.popleft()
             if self._inference is not None and total and done:
                 self._inference.expect(packets * total // done)
             yield Step(self._rows(segments, analysis, gone, wire) if len(segments) else NOTHING, done, total, packets)
@@ -104,8 +117,13 @@ class Analysis:
     def _blocks(self) -> Iterator[Array]:
         for block in self._capture.blocks():
             first, wire = self._wire
-            self._read.append((wire[block.segments["frame"] - first], block.done, block.total, block.packets))
-            yield block.segments
+            segments = block.segments
+            wire = wire[segments["frame"] - first] if self._table == "packets" else wire[:0]
+            self._last = max(self._last, int(segments["time"].max())) if len(segments) else self._last
+            if block.total and block.done:
+                self.replay.expect(block.packets * block.total // block.done)
+            self._read.append(Read(wire, self._last, block.done, block.total, block.packets))
+            yield segments
 
     def _look(self, octets: NDArray[np.uint8], frames: Frames) -> None:
         self._wire = (self._capture.packets + 1, np.maximum(frames.wire, frames.caplen))
@@ -115,7 +133,6 @@ class Analysis:
     def _rows(self, segments: Array, analysis: Array, gone: Array, wire: Array) -> Rows:
         if self._start is None:
             self._start = int(segments["time"][0])
-        self._latest = max(self._latest, int(segments["time"].max()))
         first, self._count = self._count, self._count + len(segments)
         found = self._judge(segments, analysis, first)
         if self._collected is not None:

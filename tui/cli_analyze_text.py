@@ -44,7 +44,8 @@ CLOCKS: Final[dict[str, Clock]] = {
 
 
 def _seconds(ns: int) -> str:
-    return f"{'-' if ns < 0 else ''}{abs(ns) // 10**9}.{abs(ns) % 10**9 // 1000:06}"
+    micro = abs(ns) // 1000
+    return f"{'-' if ns < 0 else ''}{micro // 1_000_000}.{micro % 1_000_000:06}"
 
 
 def _absolute(ns: int) -> str:
@@ -53,6 +54,11 @@ def _absolute(ns: int) -> str:
     except (ValueError, OverflowError, OSError):  # a damaged file may claim any year
         return CLOCKS["e"](ns, 0, 0)
     return f"{moment:%Y-%m-%d %H:%M:%S}.{ns % 10**9:09}"
+
+
+@lru_cache(1 << 16)
+def _endpoint(high: int, low: int, port: int) -> str:
+    return endpoint((high, low), port)
 
 
 @lru_cache(1 << 10)
@@ -188,8 +194,8 @@ class Cells:
             stream, lasted, sent, received, out, back, rtt, complete, again, lost = numbers_of
             conn_state, history, (mine, theirs), spent = words_of
             yield (
-                str(stream), self._time(time, rows.start), _seconds(lasted), endpoint(client, cport),
-                endpoint(server, sport), str(sent), str(received), str(out), str(back),
+                str(stream), self._time(time, rows.start), _seconds(lasted), _endpoint(*client, cport),
+                _endpoint(*server, sport), str(sent), str(received), str(out), str(back),
                 duration(rtt) if rtt >= 0 else "", conn_state, history, str(complete), str(again), str(lost),
                 _state(mine), _state(theirs), _lives(*spent),
             )  # fmt: skip
@@ -211,6 +217,8 @@ def _state(state: int) -> str:
 
 
 def _lives(client: dict[str, int], server: dict[str, int]) -> str:
+    if not client and not server:
+        return ""
     found = []
     for side, spent in (("client", client), ("server", server)):
         if spent:

@@ -28,23 +28,19 @@ class TextTable:
 
     def write(self, rows: Iterable[Sequence[str]]) -> None:
         """Add rows; the first ones are printed when there are enough, or by ``flush``."""
-        self._held += [[cell if cell.isprintable() else clean(cell) for cell in row] for row in rows]
+        self._held += [row if "".join(row).isprintable() else [clean(cell) for cell in row] for row in rows]
         if len(self._held) >= HELD or self._begun:
             self.flush()
 
     def flush(self) -> None:
         """Print what is held."""
-        for row in self._held:
-            self._widths = [max(width, len(cell)) for width, cell in zip(self._widths, row, strict=True)]
-        lines = [] if self._begun else [self._line(self._names)]
-        lines += [self._line(row) for row in self._held]
+        if self._held:
+            longest = [max(map(len, column)) for column in zip(*self._held, strict=True)]
+            self._widths = [max(pair) for pair in zip(self._widths, longest, strict=True)]
+        rows = self._held if self._begun else [self._names, *self._held]
         self._begun, self._held = True, []
-        self._out.write("".join(lines))
+        line = "  ".join(
+            f"%{'' if right else '-'}{width}s" for width, right in zip(self._widths, self._right, strict=True)
+        )
+        self._out.write("".join([(line % tuple(row)).rstrip() + "\n" for row in rows]))
         self._out.flush()
-
-    def _line(self, cells: Sequence[str]) -> str:
-        padded = [
-            cell.rjust(width) if right else cell.ljust(width)
-            for cell, width, right in zip(cells, self._widths, self._right, strict=True)
-        ]
-        return "  ".join(padded).rstrip() + "\n"

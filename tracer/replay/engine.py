@@ -52,6 +52,10 @@ class Replay:
         self.notice = ""
         """What the user may want to know about speed, once there is something to say."""
 
+    def expect(self, segments: int) -> None:
+        """So many segments are going to come in all, as far as can be told by now."""
+        self._expected = max(self._expected, segments)
+
     def feed(self, segments: NDArray[Any]) -> NDArray[Any]:
         """Analyse the next segments; raises nothing whatever they are."""
         parts = []
