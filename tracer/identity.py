@@ -35,6 +35,7 @@ _WITH_TUPLE: Final = frozenset(
 )
 _FATES: Final = frozenset(NUMBER[kind.name] for kind in KINDS if kind.name.startswith("network:"))
 """What a wire did to a segment: said of a connection that its packets have shown."""
+_DROPPED: Final = NUMBER["segment:dropped"]
 _LISTENERS: Final = frozenset({NUMBER["accept:queued"], NUMBER["accept:taken"], NUMBER["accept:overflow"]})
 
 
@@ -102,8 +103,11 @@ class Identities:
                     if kind == _SENT:
                         sock[i] = found.sockets.get(sender, 0)
                     continue
-                if sources[i] == Source.ENGINE or kind in _FATES:
+                if sources[i] == Source.ENGINE:
                     sock[i], conn[i], side[i] = self._inferred(known, row)
+                    continue
+                if kind in _FATES or (kind == _DROPPED and not (addr or cookie)):
+                    sock[i], conn[i], side[i] = self._told(known, row)
                     continue
                 who = self._socket_event(kind, known, row, addr, cookie)
             elif addr or cookie:
@@ -145,6 +149,16 @@ class Identities:
             return 0, 0, Side.NONE
         side = found.side_of(local)
         return found.sockets.get(side) or inferred_end(found.number, side), found.number, side
+
+    def _told(self, known: dict[str, list[Any]], row: int) -> tuple[int, int, Side]:
+        """Of whom something is told that happened to a segment, in whatever namespace: again nothing is attached."""
+        local: Endpoint = (*known["saddr"][row], known["sport"][row])
+        peer: Endpoint = (*known["daddr"][row], known["dport"][row])
+        found = self._find(local, peer, known["netns"][row]) or self._find(local, peer, 0)
+        if found is None:
+            return 0, 0, Side.NONE
+        side = found.side_of(local)
+        return found.sockets.get(side, 0), found.number, side
 
     # Sockets
 
