@@ -50,6 +50,8 @@ class Ladder(ScrollView, can_focus=True):
         self._timeline = timeline
         self._model = Model(timeline, 0)
         self._sight = Sight()
+        self._asked: tuple[object, ...] = ()
+        """What was shown last."""
         self._clock = "r"
         self._marks: frozenset[int] = frozenset()
         self._cursor = -1
@@ -62,12 +64,12 @@ class Ladder(ScrollView, can_focus=True):
     def look_for(self, found: Found | None, hide: bool) -> None:
         """From the next ``show`` on dim what is not among the found, or hide it; None: nothing is looked for."""
         self._sight.found, self._sight.hide = found, hide
-        self._strips.clear()
+        self.forget()
 
     def write_times(self, clock: str) -> None:
         """From the next ``show`` on write times in another way (draw.CLOCKS)."""
         self._clock = clock
-        self._strips.clear()
+        self.forget()
 
     def show(
         self, connection: int, limit: int, cursor: int, now: int | None = None, marks: frozenset[int] = frozenset()
@@ -77,6 +79,14 @@ class Ladder(ScrollView, can_focus=True):
         ``now``, ns since the Unix epoch: the view is live and at the tail, so what goes on by itself is drawn too.
         ``marks``: orders of events whose rows bear a mark.
         """
+        asked = (connection, limit, cursor, marks, self.size)
+        if asked == self._asked and now is not None:  # only time has passed
+            drawn, self._present = self._present, self._model.present(now)
+            if (drawn is None) is (self._present is None):
+                if drawn is not None:
+                    self.refresh_line(self._sight.count(self._model) + 1)
+                return
+        self._asked = asked
         self._marks = marks
         if connection != self._model.connection:
             self._model = Model(self._timeline, connection)
@@ -116,6 +126,7 @@ class Ladder(ScrollView, can_focus=True):
 
     def forget(self) -> None:
         """Keep no drawn lines: the next look draws all of them anew."""
+        self._asked = ()
         self._strips.clear()
 
     @property
