@@ -257,6 +257,10 @@ class Result:
     """What the poll saw that was not inferred for that time, in words."""
     fin_sent: bool
     """Whether the kernel's FIN is in the capture."""
+    after: list[tuple[int, int]]
+    """Flags and length of what the end sent after it had gone to FIN_WAIT1."""
+    reset: float
+    """Seconds from then to the peer's RST; -1 where none came."""
 
     @property
     def same(self) -> bool:
@@ -274,15 +278,29 @@ class Result:
 
 def compare(folder: Path, run: str) -> list[Result]:
     """Every connection of one run."""
+    rows = read_rows(folder / "states" / f"{run}.tsv")
     line = timeline(next((folder / "pcap").glob(f"{run}.pcap*")))
     packets = [event for event in line.events() if event.name == "packet:captured"]
     states = [event for event in line.events() if event.name == "socket:state"]
     results = []
-    for who, history in truth(read_rows(folder / "states" / f"{run}.tsv"), packets).items():
+    for who, history in truth(rows, packets).items():
         mine = [event for event in states if sender(event) == who]
         fin_sent = any(packet["flags"] & FIN for packet in packets if sender(packet) == who)
-        results.append(Result(run, who, history.states, inferred(mine), by_time(history, mine), fin_sent))
+        after, reset = since_close(rows, who, packets)
+        results.append(
+            Result(run, who, history.states, inferred(mine), by_time(history, mine), fin_sent, after, reset)
+        )
     return results
+
+
+def since_close(rows: list[Row], who: Tuple, packets: list[Event]) -> tuple[list[tuple[int, int]], float]:
+    """What an end sends after it has gone to FIN_WAIT1, and in how many seconds the peer's RST comes (-1: never)."""
+    times = [row.time for row in rows if row.source == "trace" and row.who == who and row.new == "FIN_WAIT1"]
+    if not times:
+        return [], -1
+    later = [packet for packet in packets if packet.time / 1e9 > times[0]]
+    resets = [p.time / 1e9 - times[0] for p in later if receiver(p) == who and p["flags"] & RST]
+    return [(p["flags"], p["length"]) for p in later if sender(p) == who], min(resets, default=-1)
 
 
 def by_time(history: History, events: list[Event]) -> list[str]:
@@ -322,6 +340,18 @@ def table() -> str:
     for reason in REASONS:
         differ, late = (", ".join(f"`{name}`" for name in names) for names in (reason.differ, reason.late))
         rows.append(f"| {reason.name} | {reason.why} | {differ} | {late} |")
+    return "\n".join(rows) + "\n"
+
+
+def closes(results: list[Result]) -> str:
+    """Run by run what the wire holds of a close whose FIN never left, as Markdown for docs/inference.md."""
+    rows = ["| run | kernel | inferred | its end sends after the call | the peer's RST |", "|---|---|---|---|---|"]
+    for result in results:
+        if not result.same:
+            sent = ", ".join(f"{length} bytes" for _, length in result.after) or "nothing"
+            reset = f"{result.reset * 1e6:.0f} µs later" if result.reset >= 0 else "never"
+            kernel, ours = " ".join(result.kernel), " ".join(result.ours)
+            rows.append(f"| `{result.run}` | {kernel} | {ours} | {sent} | {reset} |")
     return "\n".join(rows) + "\n"
 
 
