@@ -52,22 +52,40 @@ TIMES: Final = {
     "tcp.analysis.rto": "rto",
 }
 
-REASONS: Final = (
-    ("ftp-ippair", "completeness", "tshark's FTP dissector knew the data connection before its SYN"),
-    ("eve-ftp-data", "completeness", "tshark's FTP dissector knew the data connection before its SYN"),
-    ("sip-method", "completeness", "tshark's SIP dissector knew the connection before its SYN"),
-    ("AH-IPcomp", "", "some segments are in compressed IP packets, which are not decoded here"),
-    ("", "window", "tshark reads twice: it knows a window scale that only a later SYN tells"),
-    ("atomic-frag", "completeness", "the SYN comes after the SYN-ACK; tshark then does not count it"),
-    ("modbus__fuzz-72", "", "a fuzzed file: flags that exclude each other"),
-    ("transform-base64", "", "a fuzzed file: times jump by years, all flags set at once"),
-    ("synack_retrans", "reused_ports", "initial sequence number 0: tshark takes the first SYN-ACK for a second one"),
-    ("telnet-", "ack_lost_segment", "the first acknowledgment after 10,000 segments nobody acknowledged"),
-    ("pcpp__tls2", "window_full", "begun before the capture; tshark's rule not found out"),
-    ("timestamp_invalid", "", "times outside what the format allows"),
-    ("beep-oobr", "", "a malformed file: more payload than the packet has bytes"),
-)
-"""(part of the file's name, column or "" for all, why as far as can be told from outside): the first that fits."""
+HERE: Final = Path(__file__).resolve().parent
+TSHARK_DIFFERENCES: Final = HERE / "tshark_differences.tsv"
+"""Every packet that differs: file, column, frames, and why ours is right or accepted."""
+ZEEK_DIFFERENCES: Final = HERE / "zeek_differences.tsv"
+"""Every row of Zeek's that differs: file, row (line of zeek_conn.tsv), conn_state and history there and here, why."""
+PAGE: Final = HERE.parent / "docs" / "agreement.md"
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    """Rows of a file of tab-separated values."""
+    with path.open(encoding="utf-8", newline="") as lines:
+        return list(csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE))
+
+
+def numbers(text: str) -> list[int]:
+    """``2-4,7`` as 2, 3, 4, 7."""
+    ranges = (part.partition("-") for part in text.split(","))
+    return [n for first, _, last in ranges for n in range(int(first), int(last or first) + 1)]
+
+
+REASONS: Final[dict[tuple[str, str, int], str]] = {
+    (row["file"], row["column"], frame): row["reason"]
+    for row in table(TSHARK_DIFFERENCES)
+    for frame in numbers(row["frames"])
+}
+"""Why, as far as can be told from outside, by file, column and frame."""
+
+
+def markdown(path: Path) -> str:
+    """The same table for the page."""
+    rows = table(path)
+    names = list(rows[0])
+    lines = [names, ["---"] * len(names), *(list(row.values()) for row in rows)]
+    return "".join(f"| {' | '.join(cell.replace(',', ', ') for cell in line)} |\n" for line in lines)
 
 
 class Difference(NamedTuple):
@@ -82,7 +100,7 @@ class Difference(NamedTuple):
     @property
     def reason(self) -> str:
         """Why, where it is known."""
-        return next((why for name, col, why in REASONS if name in self.file and col in ("", self.column)), "")
+        return REASONS.get((self.file, self.column, self.frame), "")
 
 
 @dataclass
