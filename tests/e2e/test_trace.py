@@ -249,8 +249,3 @@ def test_a_thread_is_no_process(synfin: Synfin) -> None:
         2,
         f"synfin: {thread} is a thread of process {process.pid}; use --pid {process.pid}\n",
     )
-
-
-def test_without_rights_one_sentence(nobody: Synfin) -> None:
-    ran = nobody("trace", "--text", "--", "true")
-    assert ran.code == 3 and "CAP_BPF" in ran.err and ran.err.count("\n") == 1

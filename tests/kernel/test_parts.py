@@ -224,7 +224,7 @@ def test_constants_are_put_where_they_are_loaded() -> None:
 @pytest.mark.kernel
 def test_every_placeholder_is_in_the_programs() -> None:
     """Were one folded away or split by the compiler, its probe would be silent."""
-    image = image_of(KernelTypes(), Mode.TP_BTF, DEFAULT_BYTES)
+    image = image_of(KernelTypes(), Mode.TP_BTF)
     for name, number in PLACEHOLDER.items():
         low, high = struct.unpack("<ii", number.to_bytes(8, "little"))
         first, second = struct.pack("<i", low), struct.pack("<i", high)

@@ -45,8 +45,18 @@ def capabilities(status: Path = Path("/proc/self/status")) -> frozenset[str]:
     return frozenset(name for name, bit in CAPABILITIES.items() if bits >> bit & 1)
 
 
+def in_user_namespace(uid_map: Path = Path("/proc/self/uid_map")) -> bool:
+    """Whether capabilities are those of a user namespace, which are none to bpf(2). The first one maps all users."""
+    try:
+        return uid_map.read_text().split() != ["0", "0", "4294967295"]
+    except OSError:
+        return False
+
+
 def missing_rights(have: frozenset[str]) -> str:
     """What keeps these capabilities from loading probes, as one sentence; "" when nothing does."""
+    if in_user_namespace():
+        return "kernel probes need CAP_BPF and CAP_PERFMON of the machine itself: in a user namespace nobody has them"
     lacking = [name for name in ("CAP_BPF", "CAP_PERFMON") if name not in have]
     if not lacking or "CAP_SYS_ADMIN" in have:
         return ""
@@ -119,8 +129,9 @@ def _addresses() -> Finding:
     absent = [name for name in SYMBOLS if name not in found]
     if not absent:
         return Finding("addresses", True, "the kernel tells the addresses of its functions")
+    which = "its functions" if len(absent) == len(SYMBOLS) else ", ".join(absent)
     return Finding(
         "addresses", False,
-        f"the kernel hides the address of {', '.join(absent)}: CAP_SYSLOG is needed for request socks, TIME_WAIT "
-        "objects and epoll readiness",
+        f"the kernel hides the address of {which}: CAP_SYSLOG is needed for request socks, TIME_WAIT objects, timers "
+        "and epoll readiness",
     )  # fmt: skip

@@ -15,6 +15,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import ctypes
+import errno
 import hashlib
 import json
 import os
@@ -22,14 +23,14 @@ import stat
 import struct
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 from platformdirs import user_cache_dir
 
-from tracer.kernel.attach import bpf
+from tracer.kernel.attach import AttachError, bpf
 
 _MAP_CREATE, _GET_INFO_BY_FD = 0, 15
 _INFO_BYTES: Final = 88
@@ -100,10 +101,14 @@ class Image:
 class Loaded:
     """An image whose maps exist. `close` lets them go.
 
-    `constants`: 64-bit values to put in wherever an instruction loads the key, for what is known only at run time.
+    `constants`: 64-bit values to put in wherever an instruction loads the key, for what is known only at run time;
+    `entries`: sizes of maps by name, for those that shall not have the one that was compiled in (rings: bytes). Raises
+    `AttachError` when the kernel has no room for them.
     """
 
-    def __init__(self, image: Image, constants: Mapping[int, int] | None = None) -> None:
+    def __init__(
+        self, image: Image, constants: Mapping[int, int] | None = None, entries: Mapping[str, int] | None = None
+    ) -> None:
         with contextlib.suppress(OSError, ValueError, ImportError):
             import resource  # not everywhere, as this module may be imported everywhere
 
@@ -112,12 +117,13 @@ class Loaded:
         self._image = image
         self._constants = dict(constants or {})
         self._fds: list[int] = []
-        try:
-            for spec in image.maps:
-                self._fds.append(spec.create())
-        except OSError:
-            self.close()
-            raise
+        for spec in image.maps:
+            wanted = replace(spec, max_entries=(entries or {}).get(spec.name, spec.max_entries))
+            try:
+                self._fds.append(wanted.create())
+            except OSError as refused:
+                self.close()
+                raise AttachError(_no_room(wanted, refused)) from refused
 
     def program(self, name: str) -> bytes:
         """Instructions with our maps' descriptors in place. Raises KeyError."""
@@ -135,6 +141,16 @@ class Loaded:
         for fd in self._fds:
             os.close(fd)
         self._fds = []
+
+
+def _no_room(spec: MapSpec, refused: OSError) -> str:
+    if refused.errno not in (errno.ENOMEM, errno.E2BIG, errno.EPERM):
+        return f"the kernel refuses the map {spec.name}: {refused.strerror}"
+    size = spec.max_entries * (spec.key_size + spec.value_size or 1)
+    return (
+        f"the kernel has no room for the map {spec.name} of {size >> 20} MiB: {refused.strerror}; a smaller one or a "
+        "higher limit helps (memory.max of the cgroup; before Linux 5.11 ulimit -l)"
+    )
 
 
 def _translate(code: bytes, numbers: dict[int, int]) -> bytes:
