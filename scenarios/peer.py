@@ -122,7 +122,7 @@ class Peer:
             rest = deadline - time.monotonic()
             if rest <= 0:
                 came = "; ".join(describe(segment) for segment, _ in self._inbox[-5:]) or "nothing"
-                raise NotSeen(f"waited {timeout:g} s for {what}; there was {came}")
+                raise NotSeen(f"waited {timeout:.1f} s for {what}; there was {came}")
             select.select([self._cable], [], [], rest)
 
     def _read(self) -> None:
@@ -224,7 +224,7 @@ class Talk:
         """
         deadline = time.monotonic() + timeout
         has, lacks = mask(flags), mask(without)
-        what = f"{flags or 'a segment'}{' with data' if payload else ''} from port {self.dport}"
+        what = f"{flags.replace(' ', '-') or 'a segment'}{' with data' if payload else ''} from port {self.dport}"
         while True:
             segment, frame = self.peer._wait(what, self._mine, max(deadline - time.monotonic(), 0.0))
             self.took(segment, frame)

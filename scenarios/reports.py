@@ -71,6 +71,8 @@ class ActorReports:
             self._add(report.time, "actor:report", actor | {"text": text}, report.pid)
 
     def _add(self, moment: int, kind: str, fields: dict[str, Any], pid: int, fd: int = -1) -> None:
+        if fd >= 0 and (pid, fd) not in self._cookies:  # inherited at a fork, or a duplicate
+            self._cookies[pid, fd] = cookie_of(pid, fd)
         head = {"pid": pid, "tid": pid, "fd": fd, "cookie": self._cookies.get((pid, fd), 0)}
         self._pending.append((moment + self._offset, kind, fields, head))
 

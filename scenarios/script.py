@@ -152,6 +152,8 @@ class Scenario:
             self._known(name)
         for rule in self.impairments:
             self._known(rule.sender or self.actors[0])
+        if self.mtu < 1280:  # IPv6 wants no less of a link (RFC 8200 section 5)
+            self.families = tuple(family for family in self.families if family != "ipv6")
         if not self.families or set(self.families) - set(FAMILIES):
             raise ValueError(f"{self.name}: families are some of {', '.join(FAMILIES)}")
         if self.peers or self.sysctls_of or self.impairments or self.rate or self.latency:

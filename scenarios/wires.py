@@ -25,6 +25,8 @@ from scenarios import namespaces
 from scenarios.places import INTERFACE, Place
 
 BRIDGE: Final = "bridge"
+IPV6_MTU: Final = 1280
+"""IPv6 wants no less of a link (RFC 8200 section 5), and the kernel takes no address there."""
 NUD_PERMANENT: Final = 0x80
 NUD_NOARP: Final = 0x40
 NTF_MASTER: Final = 0x04
@@ -73,7 +75,8 @@ def lay(
             _join_ports(route, [places[name] for name in ends], bridged)
     for name, network in networks.items():
         namespaces.setns(network)
-        _arrive(places[name], [place for place in places.values() if place != places[name]], name in peers)
+        six = Path("/proc/sys/net/ipv6").exists() and mtu >= IPV6_MTU
+        _arrive(places[name], [place for place in places.values() if place != places[name]], name in peers, six)
 
 
 def _join_ports(route: Any, places: list[Place], bridged: bool) -> None:
@@ -93,14 +96,13 @@ def _join_ports(route: Any, places: list[Place], bridged: bool) -> None:
         route.link("set", index=index, state="up")
 
 
-def _arrive(place: Place, others: list[Place], by_hand: bool) -> None:
+def _arrive(place: Place, others: list[Place], by_hand: bool, six: bool) -> None:
     """Address, neighbours and offloads of `eth0` in the network this process is in.
 
     A peer's interface has no address: even if a frame got through to its kernel, that would answer nobody.
     """
     _quiet(INTERFACE)
     switch_offloads_off(INTERFACE)
-    six = Path("/proc/sys/net/ipv6").exists()
     with IPRoute() as route:
         index = route.link_lookup(ifname=INTERFACE)[0]
         if not by_hand:

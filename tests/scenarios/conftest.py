@@ -9,6 +9,7 @@ import pytest
 
 from scenarios.namespaces import Kind
 from scenarios.play import Play
+from scenarios.script import Family
 from scenarios.stage import Stage, StageError
 
 if not sys.platform.startswith("linux"):
@@ -22,8 +23,8 @@ def perform() -> Iterator[Perform]:
     """Open a stage and start a play on it; both end with the test."""
     plays: list[Play] = []
 
-    def start(name: str, kinds: tuple[Kind, ...] | None = None, **how: object) -> Play:
-        stage = Stage.of(name, kinds)
+    def start(name: str, kinds: tuple[Kind, ...] | None = None, family: Family | None = None, **how: object) -> Play:
+        stage = Stage.of(name, kinds, family)
         try:
             stage.open()
         except StageError as failure:
