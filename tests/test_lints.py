@@ -8,11 +8,13 @@ import pytest
 
 from tracer.batch import BatchBuilder
 from tracer.kinds import KNOWN_SEQUENCE, KNOWN_WINDOW, Evidence, Side, Source
-from tracer.lints import LINTS, TIMEWAIT_PILE, check, summary
+from tracer.lints import LINTS, check, summary
+from tracer.lints.basis import Limits
 from tracer.states import State
 from tracer.timeline import Timeline
 
 SECOND = 1_000_000_000
+TIMEWAIT_PILE = Limits().timewait_pile
 HOME = (0, 0xFFFF_7F00_0001)
 ENDS = {"saddr": HOME, "sport": 8080, "daddr": HOME, "dport": 40000, "family": 4}
 ALL = KNOWN_SEQUENCE | KNOWN_WINDOW
@@ -122,4 +124,5 @@ def test_the_summary_says_what_to_do() -> None:
 
 def test_every_lint_can_speak() -> None:
     assert len({lint.name for lint in LINTS}) == len(LINTS)
-    assert all(lint.meaning and lint.advice and lint.severity in ("note", "warn", "error") for lint in LINTS)
+    severities = ("chat", "note", "warn", "error")
+    assert all(lint.shows and lint.meaning and lint.advice and lint.severity in severities for lint in LINTS)

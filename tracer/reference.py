@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tracer.filter_reference import filters
 from tracer.kinds import HEAD_FIELDS, KINDS, TYPES, Evidence, Field
+from tracer.lints import LINTS
 from tracer.states import STATES, TRANSITIONS
 
 
@@ -61,7 +62,24 @@ def _states() -> Iterator[str]:
         yield f"| {before} | {trigger} | {after} | {row.sends} | {row.rfc} | {row.why} |"
 
 
-PAGES = {"events.md": events, "states.md": states, "filters.md": filters}
+def lints() -> str:
+    """Every lint, as Markdown."""
+    return "\n".join(_lints()) + "\n"
+
+
+def _lints() -> Iterator[str]:
+    yield "# Lints\n"
+    yield "Made from `tracer/lints/` by `make docs`; do not edit.\n"
+    yield "`synfin trace --lints` lists at its end what looks like trouble, `synfin` on the screen under its problems."
+    yield "Each finding names the event that shows it.\n"
+    for lint in LINTS:
+        yield f"## {lint.name} ({lint.severity})\n"
+        yield f"{lint.meaning[0].upper()}{lint.meaning[1:]}.\n"
+        yield f"- Shown by: {lint.shows}."
+        yield f"- What to do: {lint.advice}.\n"
+
+
+PAGES = {"events.md": events, "states.md": states, "filters.md": filters, "lints.md": lints}
 """File name and what makes it."""
 
 if __name__ == "__main__":
