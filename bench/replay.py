@@ -4,8 +4,8 @@
 
 Without FILE the bench capture of the corpora is used: as it is (``--packets 1``, 930,897 packets) or eleven times over
 with addresses and times shifted (``--packets 10``, 10.2 million), written to a temporary directory and removed. Each
-tool runs once in a fresh process and its output goes to /dev/null; the first line warms the page cache. synfin reads,
-decodes and analyses every packet (the columns tshark -T fields prints) and counts the connections.
+tool runs in a fresh process, and its output goes to /dev/null; a first reading warms the page cache. What each does is
+printed below the table.
 """
 
 from __future__ import annotations
@@ -45,21 +45,45 @@ FIELDS: Final = (
 )
 """What synfin works out too, as tshark's options name it."""
 
-SYNFIN: Final = "synfin"
+COLUMNS: Final = "synfin, columns"
+TABLE: Final = "synfin analyze"
+TSHARK_FIELDS: Final = f"tshark -T fields x {len(FIELDS)}"
 
 COMPILED: Final = ("tracer.capture.compiled", "tracer.replay.compiled", "tracer.replay.infer_compiled")
+"""What is compiled once on a machine, as setting up does."""
 
-TOOLS: Final[dict[str, tuple[str, ...]]] = {
-    "cat": ("cat", "{file}"),
-    "tcpdump -w /dev/null": ("tcpdump", "-r", "{file}", "-w", "/dev/null"),
-    SYNFIN: (sys.executable, str(Path(__file__).resolve()), "--analyse", "{file}"),
-    "tcptrace": ("tcptrace", "{file}"),
-    "tcptrace -l -r": ("tcptrace", "-l", "-r", "{file}"),
-    "argus": ("argus", "-r", "{file}", "-w", "/dev/null"),
-    "tshark -z conv,tcp": ("tshark", "-n", "-q", "-r", "{file}", "-z", "conv,tcp", *ONLY_TCP),
-    f"tshark -T fields x {len(FIELDS)}": (
-        *("tshark", "-n", "-r", "{file}", "-T", "fields", *ONLY_TCP),
-        *(word for name in FIELDS for word in ("-e", name)),
+
+class Tool(NamedTuple):
+    """One line of the table."""
+
+    command: tuple[str, ...]
+    does: str
+    """With the packets and their connections."""
+
+
+TOOLS: Final[dict[str, Tool]] = {
+    "cat": Tool(("cat", "{file}"), "reads the file"),
+    "tcpdump -w /dev/null": Tool(("tcpdump", "-r", "{file}", "-w", "/dev/null"), "reads and writes packets"),
+    COLUMNS: Tool(
+        (sys.executable, str(Path(__file__).resolve()), "--analyse", "{file}"),
+        f"decodes; works out the {len(FIELDS)} columns of the last line for every packet; connections in rows; no text",
+    ),
+    TABLE: Tool(
+        (sys.executable, "-m", "tui.cli", "analyze", "--connections", "--no-states", "{file}"),
+        "the same, and prints a table of connections, without the states that --no-states leaves out",
+    ),
+    "tcptrace": Tool(("tcptrace", "{file}"), "prints a line for each connection"),
+    "tcptrace -l -r": Tool(("tcptrace", "-l", "-r", "{file}"), "prints each connection's statistics, RTTs included"),
+    "argus": Tool(("argus", "-r", "{file}", "-w", "/dev/null"), "writes flow records"),
+    "tshark -z conv,tcp": Tool(
+        ("tshark", "-n", "-q", "-r", "{file}", "-z", "conv,tcp", *ONLY_TCP), "prints a table of connections"
+    ),
+    TSHARK_FIELDS: Tool(
+        (
+            *("tshark", "-n", "-r", "{file}", "-T", "fields", *ONLY_TCP),
+            *(word for name in FIELDS for word in ("-e", name)),
+        ),
+        "prints these columns of every packet",
     ),
 }
 """What is run, by the name it is printed under."""
@@ -141,26 +165,36 @@ def measure(command: tuple[str, ...], file: Path) -> Cost | str:
     return Cost(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
-def report(file: Path, packets: int, only: list[str]) -> None:
+def best(name: str, file: Path, runs: int) -> Cost | str:
+    """The quickest of some runs."""
+    costs = [measure(TOOLS[name].command, file) for _ in range(runs)]
+    return min(costs, key=lambda cost: (isinstance(cost, str), cost if isinstance(cost, str) else cost.wall))
+
+
+def report(file: Path, packets: int, only: list[str], runs: int) -> None:
     """Run the tools and print a table."""
-    chosen = {
-        name: cmd for name, cmd in TOOLS.items() if not only or name in ("cat", SYNFIN) or name.split()[0] in only
-    }
-    measure(TOOLS["cat"], file)
+    ours = (TABLE, COLUMNS)
+    chosen = [name for name in TOOLS if not only or name in ("cat", *ours) or name.split()[0] in only]
+    measure(TOOLS["cat"].command, file)
     costs = {}
-    for name, command in chosen.items():
-        costs[name] = measure(command, file)
+    for name in chosen:
+        costs[name] = best(name, file, 1 if name.startswith("tshark") else runs)
         print(f"  {name} ...", file=sys.stderr, flush=True)
-    ours = costs[SYNFIN]
-    print(f"{file.name}: {packets:,} packets, {file.stat().st_size / 1e6:,.0f} MB")
-    print(f"{'':24} {'wall s':>8} {'CPU s':>8} {'RSS MB':>8} {'kpackets/s':>11} {'synfin is':>12}")
+    print(f"{file.name}: {packets:,} packets, {file.stat().st_size / 1e6:,.0f} MB; best of {runs}, tshark of 1")
+    heads = ("wall s", "CPU s", "RSS MB", "kpackets/s", "/ analyze", "/ columns", "CPU / an.", "CPU / col.")
+    print(f"{'':24}" + "".join(f" {head:>11}" for head in heads))
     for name, cost in costs.items():
         if isinstance(cost, str):
             print(f"{name:24} {cost}")
             continue
-        ratio = f"{cost.wall / ours.wall:.1f} x" if isinstance(ours, Cost) else ""
-        speed = packets / cost.wall / 1000
-        print(f"{name:24} {cost.wall:8.2f} {cost.cpu:8.2f} {cost.resident:8.0f} {speed:11,.0f} {ratio:>12}")
+        cells = [f"{cost.wall:.2f}", f"{cost.cpu:.2f}", f"{cost.resident:.0f}", f"{packets / cost.wall / 1000:,.0f}"]
+        for column in ("wall", "cpu"):
+            for own in ours:
+                mine = costs[own]
+                cells.append("" if isinstance(mine, str) else f"{getattr(cost, column) / getattr(mine, column):.1f} x")
+        print(f"{name:24}" + "".join(f" {cell:>11}" for cell in cells))
+    for name in chosen:
+        print(f"{name}: {TOOLS[name].does}")
 
 
 def main() -> None:
@@ -169,6 +203,7 @@ def main() -> None:
     parser.add_argument("file", nargs="?", type=Path)
     parser.add_argument("--packets", choices=("1", "10"), default="10", help="millions (default 10)")
     parser.add_argument("--only", action="append", default=[], help="run only this tool beside cat and synfin")
+    parser.add_argument("--runs", type=int, default=1, help="of each tool but tshark; the quickest counts (default 1)")
     parser.add_argument("--keep", type=Path, help="directory to keep the capture in")
     parser.add_argument("--analyse", help=argparse.SUPPRESS)
     parser.add_argument("--multiply", help=argparse.SUPPRESS)
@@ -186,7 +221,7 @@ def main() -> None:
         env=os.environ | {"PYTHONPATH": str(ROOT)},
     )
     if chosen.file:
-        report(chosen.file, 0, chosen.only)
+        report(chosen.file, 0, chosen.only, chosen.runs)
         return
     with tempfile.TemporaryDirectory(prefix="synfin-bench-") as folder:
         target = (chosen.keep or Path(folder)) / f"mixed-x{times}.pcap"
@@ -194,7 +229,7 @@ def main() -> None:
             # in another process: a child's peak size is never less than its parent's
             again = [sys.executable, __file__, "--packets", chosen.packets, "--multiply", str(target)]
             subprocess.run(again, check=True)
-        report(target, 930_897 * times, chosen.only)
+        report(target, 930_897 * times, chosen.only, chosen.runs)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
+from itertools import repeat
 from typing import Any, Final
 
 from tracer.filter_keys import TableName
@@ -57,8 +58,9 @@ def _absolute(ns: int) -> str:
 
 
 @lru_cache(1 << 16)
-def _endpoint(high: int, low: int, port: int) -> str:
-    return endpoint((high, low), port)
+def _host(high: int, low: int) -> str:
+    """An address as it stands before a port; the same few come again and again."""
+    return endpoint((high, low), 0).removesuffix("*")
 
 
 @lru_cache(1 << 10)
@@ -187,15 +189,16 @@ class Cells:
             "completeness", "retransmissions", "lost",
         )  # fmt: skip
         numbers = zip(*(rows[name].tolist() for name in names), strict=True)
-        states, spent_by = rows.states.tolist(), zip(rows.times(0), rows.times(1), strict=True)
-        words = zip(rows["conn_state"], rows["history"], states, spent_by, strict=True)
+        inferred = bool(rows.states.any())
+        spent_by = zip(rows.times(0), rows.times(1), strict=True) if inferred else repeat(({}, {}), len(rows))
+        words = zip(rows["conn_state"], rows["history"], rows.states.tolist(), spent_by, strict=True)
         times = rows.rows["first_time"].tolist()
         for time, (client, cport, server, sport), numbers_of, words_of in zip(times, ends, numbers, words, strict=True):
             stream, lasted, sent, received, out, back, rtt, complete, again, lost = numbers_of
             conn_state, history, (mine, theirs), spent = words_of
             yield (
-                str(stream), self._time(time, rows.start), _seconds(lasted), _endpoint(*client, cport),
-                _endpoint(*server, sport), str(sent), str(received), str(out), str(back),
+                str(stream), self._time(time, rows.start), _seconds(lasted), f"{_host(*client)}{cport or '*'}",
+                f"{_host(*server)}{sport or '*'}", str(sent), str(received), str(out), str(back),
                 duration(rtt) if rtt >= 0 else "", conn_state, history, str(complete), str(again), str(lost),
                 _state(mine), _state(theirs), _lives(*spent),
             )  # fmt: skip

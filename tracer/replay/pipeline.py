@@ -6,6 +6,8 @@ last result was taken or the generator was closed: connections that end come wit
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -24,6 +26,8 @@ def analysed(replay: Replay, batches: Iterable[NDArray[Any]], least: int = 1) ->
     The batches must stay as they are until their result is taken. What reading raises is raised here, after the results
     of all batches before it.
     """
+
+    _keep_memory()
 
     def analyse(segments: NDArray[Any]) -> Result:
         return segments, replay.feed(segments), replay.finished(least)
@@ -49,3 +53,11 @@ def analysed(replay: Replay, batches: Iterable[NDArray[Any]], least: int = 1) ->
         finally:
             if waiting is not None:  # broken off: what nobody took is still to be told
                 replay.tell_again(waiting.result()[2])
+
+
+def _keep_memory() -> None:
+    """Batches come and go by the megabyte: the C library is to keep their memory, not to ask the kernel each time."""
+    with contextlib.suppress(AttributeError, OSError):  # mallopt is glibc's
+        library = ctypes.CDLL(None)
+        library.mallopt(-3, 32 << 20)  # M_MMAP_THRESHOLD: the largest allowed
+        library.mallopt(-1, 64 << 20)  # M_TRIM_THRESHOLD
