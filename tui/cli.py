@@ -168,11 +168,15 @@ def record(
 @_text
 @_json
 @_ascii
-def replay(file: str, form: str | None, plain_glyphs: bool) -> None:
+@click.option("--resources", is_flag=True, help="Instead of events, what each connection takes up: born, freed, bytes.")
+def replay(file: str, form: str | None, plain_glyphs: bool, resources: bool) -> None:
     """Show a recording or a capture (pcap, pcapng; - for standard input)."""
-    from tui.cli_replay import replay_file
+    from tui.cli_replay import print_resources, replay_file
 
-    replay_file(file, form or _form_for_output(), plain_glyphs=plain_glyphs)
+    if resources:
+        print_resources(file, as_json=form == "json")
+    else:
+        replay_file(file, form or _form_for_output(), plain_glyphs=plain_glyphs)
 
 
 @synfin.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import sys
 import threading
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 import click
+import numpy as np
 
 from tracer.capture import ByteSource, CaptureError, open_capture
 from tracer.capture.events import CaptureSource
@@ -18,6 +20,7 @@ from tracer.recording.reader import is_recording
 from tracer.recording.source import RecordingSource
 from tracer.replay.findings import PacketFindings
 from tracer.replay.infer_events import StateEvents
+from tracer.resources import record, resources, table
 from tracer.session import Session
 from tracer.timeline import Timeline
 from tui.cli_errors import INTERRUPTED, USAGE, Trouble
@@ -128,6 +131,26 @@ def replay_file(file: str, form: str, *, plain_glyphs: bool) -> None:
             feed.read_all()
         except KeyboardInterrupt:
             raise Trouble("interrupted; what was read until then is above", INTERRUPTED) from None
+    for note in feed.notes():
+        click.echo(f"synfin: {note}", err=True)
+
+
+def print_resources(file: str, *, as_json: bool) -> None:
+    """The lifecycle table of every connection in ``file``. Raises Trouble when nothing of it can be read."""
+    try:
+        feed = ReplayFeed(open_source(file))
+    except CaptureError as failure:
+        raise Trouble(str(failure), USAGE) from None
+    feed.read_all()
+    timeline = feed.timeline
+    for conn in np.unique(timeline.column("conn")).tolist():
+        if not conn:
+            continue
+        if as_json:
+            for row in resources(timeline, conn):
+                click.echo(json.dumps(record(timeline, conn, row)))
+        else:
+            click.echo("\n".join(table(timeline, conn)))
     for note in feed.notes():
         click.echo(f"synfin: {note}", err=True)
 

@@ -38,6 +38,7 @@ from tui.cli_kernel import probe_groups
 from tui.cli_print import Printer, terminal_width
 from tui.cli_select import Selection, Who, alive, existing, groups, netstat_files, select
 from tui.cli_signals import show
+from tui.cli_tools import tools
 from tui.cli_trace_feed import TraceFeed
 from tui.feed import Probe
 from tui.plain import plain
@@ -221,7 +222,7 @@ def _on_screen(feed: TraceFeed, request: Request) -> None:
             time.sleep(0.1)
 
     threading.Thread(target=end_in_time, name="synfin-end", daemon=True).start()
-    show(SynfinApp(feed, title=feed.selection.words, ascii_only=request.ascii))
+    show(SynfinApp(feed, title=feed.selection.words, ascii_only=request.ascii, tools=tools()))
 
 
 def _as_lines(feed: TraceFeed, request: Request, printer: Printer | None) -> None:
