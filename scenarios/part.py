@@ -16,6 +16,7 @@ import ctypes
 import faulthandler
 import json
 import os
+import shutil
 import signal
 import sys
 import time
@@ -184,13 +185,16 @@ class Part:
         host, port = self.actor.anywhere(step.listens or 0)
         words = {"port": str(port), "address": host, "python": sys.executable}
         argv = [_filled(word, words) for word in step.program]
+        found = shutil.which(argv[0])
+        if found is None:  # found out now: what is said after this is the program's
+            raise FileNotFoundError(2, "no such program", argv[0])
         self.reporter.tell(kind="runs", step=step.number, time=time.monotonic_ns(), argv=argv, port=port)
         for fd in (1, 2):
             os.dup2(self._report_fd, fd)
         faulthandler.unregister(signal.SIGUSR2)
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": _ROOT}
-        os.execvpe(argv[0], argv, environment)
+        os.execve(found, argv, environment)
 
 
 _ROOT: Final = str(Path(__file__).resolve().parent.parent)
