@@ -8,7 +8,7 @@ import pytest
 
 from tracer.batch import BatchBuilder
 from tracer.identity import Identities
-from tracer.kinds import Evidence, Side, Source
+from tracer.kinds import SYSCALLS, Evidence, Side, Source
 from tracer.segments import ACK, FIN, SYN, V4_MAPPED
 from tracer.states import State
 from tracer.timeline import Event, Timeline
@@ -169,3 +169,23 @@ def test_other_sockets_calls_follow_their_socket(story: Story) -> None:
     events = story.read()
     assert (events[-2].conn, events[-2].side) == (1, Side.CLIENT)
     assert (events[-1].conn, events[-1].sock) == (0, 0)
+
+
+@pytest.mark.parametrize("cookies", [True, False])
+def test_the_return_of_close_does_not_keep_a_freed_address(cookies: bool) -> None:
+    """A socket may be freed inside of close(): the call's return is still its own, the next socket() there is not."""
+    story = Story(cookies=cookies)
+    connect(story)
+    address = 0xFFFF0005
+    story.state(5, State.ESTABLISHED, State.CLOSE, C, S)
+    story.about("socket:destroy", 5, C, S)
+    for call in ("close", "socket"):  # nobody has asked for the new one's cookie yet
+        cookie = 5 if cookies and call == "close" else 0
+        story.builder.add(
+            "syscall:exit", len(story.builder), {"call": SYSCALLS.index(call)}, addr=address, cookie=cookie, fd=3
+        )
+    story.state(7, State.CLOSE, State.SYN_SENT, (HOME, 0), S, addr=address)
+    told = story.read()
+    destroyed, closed, made, again = told[-4:]
+    assert closed.sock == destroyed.sock != 0
+    assert made.sock == again.sock != closed.sock

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from tracer.batch import Batch, Table
 from tracer.events import NUMBER, PACKETS
-from tracer.kinds import KINDS, Lane, Side, Source
+from tracer.kinds import KINDS, SYSCALLS, Lane, Side, Source
 from tracer.segments import ACK, SYN
 from tracer.states import State
 
@@ -29,6 +29,8 @@ Endpoint = tuple[int, int, int]
 _STATE: Final = NUMBER["socket:state"]
 _DESTROY: Final = NUMBER["socket:destroy"]
 _SENT: Final = NUMBER["packet:sent"]
+_EXIT: Final = NUMBER["syscall:exit"]
+_SOCKET: Final = SYSCALLS.index("socket")
 _REQUEST_BORN: Final = NUMBER["request:born"]
 _WITH_TUPLE: Final = frozenset(
     NUMBER[kind.name] for kind in KINDS if "sport" in {f.name for f in kind.fields} and kind.lane != Lane.WIRE
@@ -65,6 +67,8 @@ class Socket:
     cookie: int = 0
     connection: Connection | None = None
     side: Side = Side.NONE
+    freed: bool = False
+    """The kernel has given the object back: its address may be another's from now on."""
 
 
 class Identities:
@@ -111,7 +115,10 @@ class Identities:
                     continue
                 who = self._socket_event(kind, known, row, addr, cookie)
             elif addr or cookie:
-                who = self._socket(addr, cookie)
+                if kind == _EXIT and kind not in columns:
+                    columns[kind] = _columns(kind, batch.tables[kind])
+                last = kind == _EXIT and columns[kind]["call"][rows[i]] != _SOCKET
+                who = self._socket(addr, cookie, last=last)
             else:
                 continue
             sock[i], side[i] = who.number, who.side
@@ -162,23 +169,24 @@ class Identities:
 
     # Sockets
 
-    def _socket(self, addr: int, cookie: int) -> Socket:
+    def _socket(self, addr: int, cookie: int, *, last: bool = False) -> Socket:
         """The socket that lives at ``addr`` now, or that has ``cookie``; either may be 0, not known.
 
         The kernel gives a socket its cookie when one is first asked for (sock_gen_cookie()), which may be long after
-        its first events: what had only an address until then takes the cookie over.
+        its first events: what had only an address until then takes the cookie over. An address that was freed is a
+        new socket's, but for the return of the call (close, mostly) during which it was freed: ``last``.
         """
         who = self._by_cookie.get(cookie) if cookie else None
         if who is None and addr:
             who = self._by_addr.get(addr)
-            if who is not None and cookie and who.cookie:
+            if who is not None and ((cookie and who.cookie) or (who.freed and not last)):
                 who = None  # that one is gone: its address has a new tenant
         if who is None:
             who = self._new_socket()
         if cookie:
             who.cookie = cookie
             self._by_cookie[cookie] = who
-        if addr:
+        if addr and not who.freed:
             self._by_addr[addr] = who
         return who
 
@@ -200,6 +208,8 @@ class Identities:
             who = self._new_socket() if small else self._socket(addr, cookie)
         if small and addr and old == State.LISTEN:
             self._by_addr[addr] = who  # the full socket takes over from its request sock
+        if kind == _DESTROY:
+            who.freed = True
         if kind in _LISTENERS or new == State.LISTEN or (kind != _STATE and not peer[2]):
             return who
         if new == State.SYN_SENT and old == State.CLOSE:
@@ -209,8 +219,6 @@ class Identities:
                 self._join(who, local, peer, netns, passive=kind == _REQUEST_BORN or old == State.LISTEN)
         elif local[2] and who.connection.client[2] == 0 and who.side == Side.CLIENT:
             self._bind(who.connection, local)
-        if kind == _DESTROY:
-            self._by_addr.pop(addr, None)
         return who
 
     def _by_end(self, local: Endpoint, peer: Endpoint, netns: int) -> Socket | None:
@@ -302,7 +310,7 @@ def _pair(one: Endpoint, other: Endpoint) -> tuple[Endpoint, Endpoint]:
 
 def _columns(kind: int, table: Table) -> dict[str, list[Any]]:
     """The columns that identity needs, as lists: a numpy scalar a lookup would be the slower way by far."""
-    wanted = ("saddr", "daddr", "sport", "dport", "netns", "old", "new", "flags", "seq", "listener", "substate")
+    wanted = ("saddr", "daddr", "sport", "dport", "netns", "old", "new", "flags", "seq", "listener", "substate", "call")
     names = table.dtype.names or ()
     return {
         name: [tuple(pair) for pair in table[name].tolist()] if name in ("saddr", "daddr") else table[name].tolist()
