@@ -7,7 +7,7 @@ ARGS ?=
 # One worker per core, four at most; all kernel tests go to one of them (tests/conftest.py says why).
 PARALLEL := -n auto --maxprocesses 4 --dist loadgroup
 
-.PHONY: demo test soak lint docs captures corpus setup clean
+.PHONY: demo test soak scenarios lint docs captures coverage corpus setup clean
 
 demo:
 	@tools/setup.sh demo
@@ -21,6 +21,13 @@ soak:
 	@tools/setup.sh test
 	@$(RUN) pytest -m slow --timeout 3600 $(ARGS)
 
+# Every scenario in every family, twenty times in a row (REPEAT says how often).
+REPEAT ?= 20
+scenarios:
+	@tools/setup.sh test
+	@$(RUN) pytest -q -n 0 -m "slow or not slow" --repeat $(REPEAT) --timeout 3600 $(ARGS) \
+		tests/scenarios/test_every_scenario.py tests/scenarios/test_taken_away.py
+
 lint:
 	@tools/setup.sh test
 	@failed=; \
@@ -31,7 +38,12 @@ lint:
 
 captures:
 	@tools/setup.sh demo
-	@$(RUN) synfin run half-close --text --wait -w captures/half-close.pcapng >/dev/null
+	@$(RUN) python -m scenarios.reference | xargs -P 4 -I NAME $(RUN) synfin run NAME --check --wait -w captures/NAME.pcapng
+	@$(RUN) python -m scenarios.reference docs captures
+
+coverage:
+	@tools/setup.sh demo
+	@$(RUN) python -m scenarios.coverage docs/coverage.md
 
 corpus:
 	@tools/setup.sh test
@@ -40,6 +52,7 @@ corpus:
 docs:
 	@tools/setup.sh demo
 	@$(RUN) python -m tracer.reference docs
+	@$(RUN) python -m scenarios.reference docs captures
 
 setup:
 	@tools/setup.sh test again

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from scenarios import recordings, registry
+from scenarios.reference import conditions
 from scenarios.script import Scenario
 from scenarios.template import write
 from tui.cli_errors import OUTPUT, USAGE, Trouble
@@ -77,14 +78,6 @@ def _lines(scenario: Scenario, name: str, answers: bool) -> Iterator[str]:
     yield f"Play it: synfin run {name}"
     if scenario.name in recordings.names():
         yield f"Or look at its recording: synfin replay {recordings.shown(scenario.name)}"
-
-
-def conditions(scenario: Scenario) -> str:
-    """Where, by whom and over what it is played, in a sentence or two."""
-    actors = ", ".join(scenario.actors)
-    place = "one network" if scenario.network == "loopback" else "a network for each actor"
-    takes = " It takes more than ten seconds." if scenario.slow else ""
-    return f"Actors: {actors}; {place}; {', '.join(scenario.families)}.{takes}"
 
 
 def _items(texts: tuple[str, ...]) -> Iterator[str]:
