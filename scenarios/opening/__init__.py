@@ -1,0 +1,1 @@
+"""How connections begin, or do not."""
