@@ -88,6 +88,8 @@ def new(name: str) -> None:
 @click.option("--wait", is_flag=True, help="Text and JSON: go on until TIME_WAIT is over (a minute).")
 @click.option("--no-kernel", is_flag=True, help="Do without kernel probes: packets and tables, as a plain user has.")
 @click.option("--family", type=click.Choice(["ipv4", "ipv6", "mapped"]), help="Over which addresses (default: ipv4).")
+@click.option("-4", "family", flag_value="ipv4", help="As --family ipv4.")
+@click.option("-6", "family", flag_value="ipv6", help="As --family ipv6.")
 @click.option("--check", is_flag=True, help="Only say what of all that must be seen was seen (with --json: as JSON).")
 @_ascii
 def run(
