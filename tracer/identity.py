@@ -38,7 +38,9 @@ _WITH_TUPLE: Final = frozenset(
 _FATES: Final = frozenset(NUMBER[kind.name] for kind in KINDS if kind.name.startswith("network:"))
 """What a wire did to a segment: said of a connection that its packets have shown."""
 _DROPPED: Final = NUMBER["segment:dropped"]
-_LISTENERS: Final = frozenset({NUMBER["accept:queued"], NUMBER["accept:taken"], NUMBER["accept:overflow"]})
+_LISTENERS: Final = frozenset(
+    {NUMBER["accept:queued"], NUMBER["accept:taken"], NUMBER["accept:overflow"], NUMBER["request:overflow"]}
+)
 
 
 @dataclass(slots=True)

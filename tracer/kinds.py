@@ -15,7 +15,9 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Final, NamedTuple
 
-from tracer.segments import MAX_SACK_BLOCKS
+from tracer.field_types import MAX_HEADER_BYTES as MAX_HEADER_BYTES
+from tracer.field_types import MAX_READY as MAX_READY
+from tracer.field_types import TYPES as TYPES
 
 
 class Evidence(IntEnum):
@@ -92,51 +94,6 @@ class Ring(IntEnum):
 
 STRIDE: Final[dict[Ring, int]] = {Ring.SMALL: 104, Ring.OBJECT: 192, Ring.SOCKET: 256}
 """Bytes from one ring record to the next, the ring's own 8-byte header included."""
-
-
-class FieldType(NamedTuple):
-    """One type of field: how numpy, C and people write it."""
-
-    numpy: str
-    shape: tuple[int, ...]
-    c: str
-    """C declaration with %s for the field's name."""
-    shown: str
-    """How text and JSON write it: int, hex, ip, state, flags, epoll, call, text, bytes, sack."""
-
-
-MAX_HEADER_BYTES: Final = 104
-"""Bytes of a packet kept by the probes, from the IP header on: IPv6 (40) and a TCP header with all options (60)."""
-
-MAX_READY: Final = 8
-"""Entries of one epoll_wait() result that are kept; ``n`` says how many there were."""
-
-TYPES: Final[dict[str, FieldType]] = {
-    "u8": FieldType("u1", (), "u8 %s", "int"),
-    "u16": FieldType("u2", (), "u16 %s", "int"),
-    "u32": FieldType("u4", (), "u32 %s", "int"),
-    "u64": FieldType("u8", (), "u64 %s", "int"),
-    "i8": FieldType("i1", (), "s8 %s", "int"),
-    "i32": FieldType("i4", (), "s32 %s", "int"),
-    "i64": FieldType("i8", (), "s64 %s", "int"),
-    "ptr": FieldType("u8", (), "u64 %s", "hex"),
-    "state": FieldType("u1", (), "u8 %s", "state"),
-    "call": FieldType("u2", (), "u16 %s", "call"),
-    "args": FieldType("u8", (4,), "u64 %s[4]", "hex"),
-    # Two host-order halves of the 16 address bytes; IPv4 is v4-mapped (see tracer.segments).
-    "addr": FieldType("u8", (2,), "u64 %s[2]", "ip"),
-    "comm": FieldType("S16", (), "char %s[16]", "text"),
-    "reason": FieldType(
-        "S40", (), "", "text"
-    ),  # the kernel's own name; the probe gives a number, which changes by kernel
-    "header": FieldType("u1", (MAX_HEADER_BYTES,), f"u8 %s[{MAX_HEADER_BYTES}]", "bytes"),
-    "mask8": FieldType("u4", (MAX_READY,), f"u32 %s[{MAX_READY}]", "epoll"),
-    "data8": FieldType("u8", (MAX_READY,), f"u64 %s[{MAX_READY}]", "int"),
-    "epoll": FieldType("u4", (), "u32 %s", "epoll"),
-    "tcpflags": FieldType("u2", (), "u16 %s", "flags"),
-    "edge4": FieldType("u4", (MAX_SACK_BLOCKS,), f"u32 %s[{MAX_SACK_BLOCKS}]", "int"),
-    "text": FieldType("u4", (), "", "text"),  # index into the timeline's pool of strings; never in a probe
-}
 
 
 class Field(NamedTuple):
@@ -228,6 +185,12 @@ SNAPSHOT: Final = (
     Field("ca_state", "u8", "", "congestion state: 0 open, 1 disorder, 2 cwr, 3 recovery, 4 loss"),
 )
 """What is read of a socket at every event about it: its queues, windows and timers at that moment."""
+
+_TURNED_AWAY: Final = (
+    *SNAPSHOT,
+    Field("peer", "addr", "", "who knocked"),
+    Field("peer_port", "u16", "", "and from which port"),
+)
 
 _REQUEST: Final = (
     *_TUPLE,
@@ -338,7 +301,7 @@ KINDS: Final[tuple[Kind, ...]] = (
         Field("comm", "comm", "", "name"),
     )),
     Kind("syscall:enter", Lane.PROGRAM, Ring.SMALL, "a program calls the kernel", (
-        Field("args", "args", "", "first four arguments; in place of the fourth what setsockopt() and ioctl(FIONBIO) set"),
+        Field("args", "args", "", "first four arguments; the fourth of setsockopt() and ioctl(FIONBIO): what is set"),
         Field("call", "call", "", "which call"),
     )),
     Kind("syscall:exit", Lane.PROGRAM, Ring.SMALL, "the kernel returns to the program", (
@@ -391,7 +354,7 @@ KINDS: Final[tuple[Kind, ...]] = (
         Field("child_fd", "i32", "", "its file descriptor, or minus errno"),
     )),
     Kind("timewait:born", Lane.TIMER, Ring.OBJECT, "a TIME_WAIT object takes over from a socket", _TIMEWAIT),
-    Kind("timewait:rearmed", Lane.TIMER, Ring.OBJECT, "its timer begins anew (a FIN came again)", _TIMEWAIT),
+    Kind("timewait:rearmed", Lane.TIMER, Ring.OBJECT, "its timer begins anew (seconds later a FIN again)", _TIMEWAIT),
     Kind("timewait:cancelled", Lane.TIMER, Ring.OBJECT, "it ends before its time (reuse or RST)", _TIMEWAIT),
     Kind("timewait:expired", Lane.TIMER, Ring.OBJECT, "its time is over", _TIMEWAIT),
     Kind("packet:sent", Lane.WIRE, Ring.OBJECT, "a segment leaves the sender's stack (net_dev_start_xmit)", _PACKET),
@@ -432,11 +395,7 @@ KINDS: Final[tuple[Kind, ...]] = (
         Field("outgoing", "u8", "", "1: on its way out; else the local end is its receiver"),
         Field("why", "reason", "", "the same by name (enum skb_drop_reason)", derived=True),
     )),
-    Kind("accept:overflow", Lane.QUEUE, Ring.SOCKET, "a SYN finds the accept queue full and is dropped", (
-        *SNAPSHOT,
-        Field("peer", "addr", "", "who knocked"),
-        Field("peer_port", "u16", "", "and from which port"),
-    )),
+    Kind("accept:overflow", Lane.QUEUE, Ring.SOCKET, "a SYN finds the accept queue full and is dropped", _TURNED_AWAY),
     Kind("counters:listen", Lane.QUEUE, Ring.NONE, "a namespace's counters of SYNs and ACKs turned away have moved", (
         Field("netns", "u32", "", "inode of the network namespace"),
         Field("overflows", "u32", "", "ListenOverflows (accept queue full) since the last notice"),
@@ -444,7 +403,8 @@ KINDS: Final[tuple[Kind, ...]] = (
         Field("all_overflows", "u64", "", "ListenOverflows since the namespace began"),
         Field("all_drops", "u64", "", "ListenDrops since the namespace began"),
     )),
-    Kind("socket:writable", Lane.SOCKET, Ring.SOCKET, "a full send queue has room again, and writers are told", SNAPSHOT),
+    Kind("request:overflow", Lane.QUEUE, Ring.SOCKET, "a SYN finds the SYN queue full and is dropped", _TURNED_AWAY),
+    Kind("socket:writable", Lane.SOCKET, Ring.SOCKET, "a full send queue has room again: writers are told", SNAPSHOT),
     # What a scenario's wire does to segments (scenarios.relay)
     Kind("network:dropped", Lane.WIRE, Ring.NONE, "the wire loses a segment", _FATE),
     Kind("network:delayed", Lane.WIRE, Ring.NONE, "the wire holds a segment up for a while", _FATE),

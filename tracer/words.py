@@ -364,6 +364,9 @@ _WORDS: Final[dict[str, Callable[[Event], str]]] = {
     "reset:sent": _reset,
     "reset:received": lambda e: f"RST ends {ends(e)} in {label(e['state'])}: {_buffers(e)}",
     "segment:dropped": _dropped,
+    "request:overflow": lambda e: (
+        f"SYN of {endpoint(e['peer'], e['peer_port'])} dropped: SYN queue {e['qlen']}/{e['max_ack_backlog']} is full"
+    ),
     "accept:overflow": lambda e: f"SYN of {endpoint(e['peer'], e['peer_port'])} dropped: {_queue(e)} is full",
     "counters:listen": lambda e: (
         f"turned away by full accept queues: {e['overflows']} ({e['all_overflows']} in all), "

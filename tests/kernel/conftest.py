@@ -62,9 +62,9 @@ def source(request: pytest.FixtureRequest) -> Iterator[KernelSource]:
 def run() -> Play:
     """Runs a Python text in a process of its own and gives all that `source` saw of it."""
 
-    def play(source: KernelSource, text: str, settle: float = 0.05) -> Seen:
+    def play(source: KernelSource, text: str, settle: float = 0.05, within: float = 60) -> Seen:
         parts = [source.drain()]
-        subprocess.run([sys.executable, "-c", text], check=True, timeout=60)
+        subprocess.run([sys.executable, "-c", text], check=True, timeout=within)
         time.sleep(settle)
         parts.append(source.drain())
         source.stop()

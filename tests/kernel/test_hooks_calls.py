@@ -10,6 +10,7 @@ import pytest
 from tests.kernel.conftest import Play, Seen
 from tracer.kernel.source import KernelSource
 from tracer.kernel.syscalls import CALL
+from tracer.states import State
 from tracer.timeline import Timeline
 from tracer.words import call
 
@@ -184,3 +185,35 @@ def test_io_uring_is_named_as_not_followed(source: KernelSource, run: Play) -> N
         call(event) for event in timeline.events() if event.name == "syscall:exit" and event.call == "io_uring_setup"
     ]
     assert len(said) == 1 and said[0].endswith("(what goes through io_uring is not followed)")
+
+
+FORKS: Final = (
+    PAIR
+    + """
+child = os.fork()
+if not child:
+    assert server.recv(9) == b"for you"; os._exit(3)
+server.close(); client.send(b"for you"); assert os.waitpid(child, 0)[1] == 3 << 8
+thread = threading.Thread(target=client.recv, args=(9,)); thread.start(); thread.join()
+"""
+)
+
+
+def test_a_socket_goes_on_in_a_child_and_ends_with_it(source: KernelSource, run: Play) -> None:
+    """close() in the parent does nothing to it; the child's end closes it, with no call at all."""
+    seen = run(source, FORKS)
+    main = seen.of("syscall:enter")[0]["pid"]
+    child = next(row for row in seen.of("process:fork") if row["pid"] == main and row["child_pid"] != main)
+    thread = next(row for row in seen.of("process:fork") if row["pid"] == main == row["child_pid"])
+    assert thread["child"] != main
+    read = next(row for row in seen.of("syscall:exit") if row["pid"] == child["child_pid"] and row["ret"] == 7)
+    server = read["own_addr"]
+    order = [
+        seen.rows.index(child),
+        seen.place("syscall:enter", call=CALL["close"], own_addr=server, pid=main),
+        seen.rows.index(read),
+        seen.place("process:exit", pid=child["child_pid"]),
+        seen.place("socket:state", own_addr=server, new=State.FIN_WAIT1),
+    ]
+    assert order == sorted(order)
+    assert seen.rows[order[-1]]["pid"] == child["child_pid"]

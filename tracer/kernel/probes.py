@@ -80,7 +80,7 @@ PROBES: Final[tuple[Probe, ...]] = (
     Probe("on_net_dev_start_xmit", Group.PACKETS, _tracepoint("net_dev_start_xmit"),
           "packet:sent", ("skb_head", "skb_network_header", "skb_len", "skb_data_len"), cost=250),
     Probe("on_netif_receive_skb", Group.PACKETS, _tracepoint("netif_receive_skb"),
-          "packet:received, accept:overflow; begins its context",
+          "packet:received, accept:overflow, request:overflow; begins its context",
           ("skb_data", "skb_len", "skb_data_len", "skb_dev"), cost=270),
     Probe("on_tcp_probe", Group.QUEUES, _tracepoint("tcp_probe"),
           "socket:queues after a segment; socket:writable, epoll:ready", ("tp_rcv_nxt",), cost=50),

@@ -74,6 +74,11 @@ static __always_inline int packet(u64 skb, u64 dev, u64 from, u32 room, u32 wire
         if (!followed_tuple(&p))
             return 0;
     }
+    if (!at && (read_u8(from + l3 + 13) & 0x12) == 0x12) {  /* a SYN-ACK leaves: with a request sock or with a cookie */
+        struct here *answers = here();
+        if (answers)
+            answers->knocks = 0;
+    }
     u64 length = l3 + (read_u8(from + l3 + 12) >> 4) * 4;
     if (length > room)
         length = room;

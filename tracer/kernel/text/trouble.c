@@ -284,8 +284,9 @@ int on_kfree_skb(volatile u64 *ctx)
     return 0;
 }
 
-/* ---- the accept queue is full: tcp_conn_request() drops a SYN without a word (sk_acceptq_is_full). It shows in that the
- * SYN's processing ends with no request sock made and no SYN-ACK repeated. */
+/* ---- a queue of the listener is full: tcp_conn_request() drops a SYN without a word (sk_acceptq_is_full,
+ * inet_csk_reqsk_queue_is_full). It shows in that the SYN's processing ends with no request sock made and no SYN-ACK sent
+ * (a SYN cookie needs no request sock). */
 static __always_inline void knocked_in_vain(struct here *at)
 {
     struct port_key key = { at->netns, at->dport };
@@ -295,7 +296,11 @@ static __always_inline void knocked_in_vain(struct here *at)
         return;
     u64 sk = *known;
     struct followed *f = sockets.lookup(&sk);
-    if (!f || skc_state(sk, 0) != TCP_LISTEN || sk_ack_backlog(sk, 0) <= sk_max_ack_backlog(sk, 0))
+    if (!f || skc_state(sk, 0) != TCP_LISTEN)
+        return;
+    u32 most = sk_max_ack_backlog(sk, 0);
+    int full = sk_ack_backlog(sk, 0) > most;
+    if (!full && icsk_qlen(sk, 0) < most)
         return;
     u64 cookie = f->cookie;
     struct accept_overflow *e = socket_record();
@@ -303,7 +308,7 @@ static __always_inline void knocked_in_vain(struct here *at)
         lost(SOCKET);
         return;
     }
-    head(&e->head, ACCEPT_OVERFLOW, sk, cookie, -1);
+    head(&e->head, full ? ACCEPT_OVERFLOW : REQUEST_OVERFLOW, sk, cookie, -1);
     snapshot((void *)e, sk, sk, 0);
     e->peer[0] = at->src[0];
     e->peer[1] = at->src[1];
