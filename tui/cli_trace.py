@@ -158,9 +158,14 @@ def _with_probes(
                 why = f"sock_diag: {refused.strerror}"
                 continue
             for pid in each.owners - {os.getpid()} if selection.places else ():
-                kernel.follow_process(
-                    pid, children=False, sockets=False
-                )  # it may be asleep
+                kernel.follow_process(pid, children=False, sockets=False)  # it may be asleep
+        if (
+            selection.places
+            and selection.networks
+            and not selection.filter.everything
+            and not any(each.count for each in adopted)
+        ):
+            _remark(f"nobody has a TCP socket there yet: {selection.words}")
         if selection.networks:
             probes.append(Probe("table", not why, why))
         files = netstat_files(selection)
@@ -233,7 +238,8 @@ def _as_lines(feed: TraceFeed, request: Request, printer: Printer | None) -> Non
     if feed.kernel is None:
         _remark("sockets are sampled (~)" + ", packets captured, states between inferred (?)" * _captures(feed))
     elif (tracers := others.count()) > 1:
-        _remark(f"{tracers - 1} more synfin traces here: each sees everything, and each costs its own time")
+        more = f"{tracers - 1} more synfin {'traces' if tracers == 2 else 'trace'} here"
+        _remark(f"{more}: each sees everything, and each costs its own time")
     try:
         while not feed.over(request.duration, only_recording=request.form == "none"):
             if printer and printer.gone:

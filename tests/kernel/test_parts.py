@@ -19,7 +19,7 @@ from tracer.kernel.fields import FIELDS, Row, c_accessors, find, missing
 from tracer.kernel.image import Image, Images, Loaded, MapSpec
 from tracer.kernel.probes import PROBES, SYMBOLS
 from tracer.kernel.program import PLACEHOLDER
-from tracer.kernel.source import DEFAULT_BYTES, image_of
+from tracer.kernel.source import image_of
 from tracer.kinds import KINDS, SYSCALLS
 
 

@@ -59,6 +59,8 @@ class Adopted:
         """
         self._netlink = netlink
         self._netns, self._ports, self._pids, self._chosen = netns, ports, pids, chosen
+        self.count = 0
+        """Events of sockets adopted."""
         self.owners: set[int] = set()
         """Processes that hold one of the sockets adopted."""
         self._first = {message[diag.COOKIE]: message for message in diag.dump(netlink)}
@@ -85,7 +87,8 @@ class Adopted:
                 self.owners.add(found[0])
             return found
 
-        return Changes(self._builder, self._netns, self._ports, owner, self._chosen).feed(stayed, self._time)
+        self.count = Changes(self._builder, self._netns, self._ports, owner, self._chosen).feed(stayed, self._time)
+        return self.count
 
     def drain(self) -> Batch:
         """What was adopted, in the first call; then nothing."""
