@@ -127,12 +127,19 @@ class ConnectionSeen:
 
     def never_in(self, side: str, state: str) -> str | None:
         """None when the side was never in that state."""
+        sampled: Event | None = None
         for path in self._paths(side):
             found = next((event for reached, event in path if reached.name == state), None)
-            if found is not None:
+            if path[0][1].evidence == Evidence.SAMPLED:
+                sampled = found
+            elif found is not None:
                 return f"the {side} was in {state} (event {found.order})"
-            if path[0][1].evidence != Evidence.SAMPLED:
+            elif sampled is None:
                 return None
+            else:  # one socket may have been tried twice: to the table it is the same socket
+                raise CannotTell(f"by its packets the {side} was never in {state}, by the table it was")
+        if sampled is not None:
+            return f"the {side} was in {state} (event {sampled.order})"
         raise CannotTell(f"{state} may have passed between two readings of the table")
 
     def reached(self, side: str, state: str) -> Event | None:

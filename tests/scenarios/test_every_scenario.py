@@ -7,12 +7,15 @@ those that take longer (`slow=True`), are left to `make soak`; `make scenarios` 
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from scenarios import registry
-from scenarios.performance import perform
+from scenarios.performance import Performance, perform
 from scenarios.script import Family, Scenario
 from scenarios.stage import Stage, StageError
+from tracer.export import text
 
 
 def marks(scenario: Scenario, family: Family) -> list[pytest.MarkDecorator]:
@@ -27,23 +30,36 @@ EVERY = [
     for scenario in registry.every()
     for family in scenario.families
 ]
+
+def told(shown: Performance, complaints: list[str], folder: Path) -> str:
+    """The complaints, and where all events are to be read."""
+    file = folder / f"{shown.scenario.name}.txt"
+    first = shown.timeline[0].time if len(shown.timeline) else 0
+    file.write_text("\n".join(text.line(event, first, None) for event in shown.timeline.events()))
+    return "\n".join([*complaints, f"its events: {file}"])
+
+
 PLAIN = [scenario.name for scenario in registry.every() if scenario.topic == "lifecycle" and not scenario.slow]
 
 
 @pytest.mark.kernel
 @pytest.mark.parametrize(("name", "family"), EVERY)
-def test_all_that_must_be_seen_is_seen(name: str, family: Family, pytestconfig: pytest.Config) -> None:
+def test_all_that_must_be_seen_is_seen(name: str, family: Family, pytestconfig: pytest.Config, tmp_path: Path) -> None:
     for _ in range(pytestconfig.getoption("--repeat") or 1):
         shown = perform(Stage.of(name, family=family), aftermath=name in SLOW)
-        assert shown.complaints(undecided=True) == []
+        wrong = shown.complaints(undecided=True)
+        assert not wrong, told(shown, wrong, tmp_path)
 
 
 @pytest.mark.parametrize("name", PLAIN)
-def test_without_rights_nothing_is_missed_that_could_be_told(name: str, pytestconfig: pytest.Config) -> None:
+def test_without_rights_nothing_is_missed_that_could_be_told(
+    name: str, pytestconfig: pytest.Config, tmp_path: Path
+) -> None:
     for _ in range(pytestconfig.getoption("--repeat") or 1):
         try:
             shown = perform(Stage.of(name, ("user-namespace",)), probes=False, pace=0.01)
         except StageError as refused:
             pytest.skip(str(refused))
-        assert shown.complaints() == []
+        wrong = shown.complaints()
+        assert not wrong, told(shown, wrong, tmp_path)
         assert any(outcome.verdict == "seen" for outcome in shown.outcomes)
