@@ -177,3 +177,40 @@ def test_acknowledged_unseen_is_said_once_until_the_other_side_speaks() -> None:
 def test_push_bytes_run_to_the_next_push() -> None:
     rows = found(HANDSHAKE + "> A 1:1 100\n> PA 101:1 100\n> A 201:1 10\n")
     assert rows["push_bytes_sent"].tolist()[3:] == [100, 200, 10]
+
+
+def test_from_the_middle_bytes_before_the_first_seen_are_in_flight_too() -> None:
+    rows = found("> A 1001:1 1448\n< A 1:1000 k1001-2449\n> A 1000:1 1\n")
+    assert rows["bytes_in_flight"].tolist() == [1448, -1, 1], "the base is one before the first byte seen"
+    rows = found("> A 1001:1 10\n> A 991:1 10\n")
+    assert rows["bytes_in_flight"].tolist() == [10, 10], "what lies before the base does not count"
+
+
+def test_an_acknowledgment_of_bytes_cut_differently_counts_as_one_of_unseen_bytes() -> None:
+    check(
+        """
+        > S 0
+        > A 1:1
+        > A 1:1             | duplicate_ack
+        > A 1:1 10
+        < A 1:11
+        > A 11:1 1
+        < A 1:11 w0         | zero_window
+        < A 1:11            | window_update
+        > A 11:1 536
+        > PA 547:1 536
+        < A 1:547           | ack_lost_segment
+        < A 1:1083
+        """
+    )
+
+
+def test_the_base_is_what_the_peer_acknowledges_before_anything_was_seen() -> None:
+    rows = found("> S 0\n> A 1:991\n< A 1001:1 1448\n> A 1:991 k1001-2449\n< A 991:1 10\n")
+    assert rows["bytes_in_flight"].tolist()[-1] == 10
+
+
+def test_a_window_whose_scale_is_not_known_is_never_full() -> None:
+    check("< A 1:1 w0          | zero_window\n> A 1:1\n> A 0:1 1           | keep_alive")
+    check("< A 1:1 w100\n> A 1:1 100")
+    check(HANDSHAKE + "< A 1:1 w100        | window_update\n> A 1:1 100         | window_full")

@@ -27,7 +27,9 @@ class Direction:
     base_known: int = 0
     """1 once any segment of this direction was seen."""
     base_seq: int = 0
-    """Initial sequence number, or the first one seen."""
+    """Initial sequence number, or the one before the first byte seen or acknowledged."""
+    base_told: int = 0
+    """1 where the peer's acknowledgment told it, before any segment was seen."""
     next_seq: int = 0
     """Highest sequence number seen, plus one: where new data begins."""
     next_seq_time: int = 0

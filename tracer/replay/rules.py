@@ -30,7 +30,7 @@ from tracer.replay.analysis import (
     ZERO_WINDOW_PROBE_ACK,
 )
 from tracer.replay.flight import acknowledge, bytes_in_flight, remember, timer_started
-from tracer.replay.rows import Book, Direction, Flow, Pool, Verdict
+from tracer.replay.rows import NONE, Book, Direction, Flow, Pool, Verdict
 from tracer.segments import ACK, FIN, PSH, RST, SYN
 
 MODULO = 0xFFFFFFFF
@@ -80,7 +80,7 @@ def segment(
     next_seq = forward.next_seq
 
     # What it says about the window and about being alive.
-    findings = handshake(flow, forward, reverse, time, seq, flags, length, wscale)
+    findings = handshake(flow, forward, reverse, time, seq, ack, flags, length, wscale)
     if length == 1 and seq == next_seq and reverse.base_known and reverse.window == 0:
         findings |= ZERO_WINDOW_PROBE
     if window == 0 and not control:
@@ -91,7 +91,7 @@ def segment(
         forward.lost += 1
     if next_seq and length <= 1 and not control and seq == (next_seq - 1) & MODULO:
         findings |= KEEP_ALIVE
-    if length and not control and reverse.base_known:
+    if length and not control and reverse.base_known and reverse.wscale != NONE:  # else no window is known
         edge = reverse.last_ack + (reverse.window << reverse.wscale if reverse.wscale > 0 else reverse.window)
         if end == edge & MODULO:
             findings |= WINDOW_FULL
@@ -132,7 +132,7 @@ def segment(
             forward.seen_to = 0 if forward.unseen else forward.next_seq
     elif next_seq == 0:
         forward.seen_to = end
-    elif findings & LOST_SEGMENT:
+    elif seq != next_seq and before(next_seq, end) and not flags & RST:  # a gap, or bytes cut differently than before
         forward.seen_to = next_seq
 
     # What it acknowledges, and what stays in flight.
@@ -168,13 +168,18 @@ def segment(
 
 
 def handshake(
-    flow: Flow, forward: Direction, reverse: Direction, time: int, seq: int, flags: int, length: int, wscale: int
-) -> int:
+    flow: Flow, forward: Direction, reverse: Direction, time: int, seq: int, ack: int, flags: int, length: int,
+    wscale: int,
+) -> int:  # fmt: skip
     """Base sequence numbers, window scaling, the initial RTT and Wireshark's completeness."""
     findings = 0
+    if reverse.base_known == 0 and reverse.base_told == 0 and flags & ACK:
+        reverse.base_told = 1
+        reverse.base_seq = (ack - 1) & MODULO
     if forward.base_known == 0:
         forward.base_known = 1
-        forward.base_seq = seq
+        if flags & SYN or forward.base_told == 0:
+            forward.base_seq = seq if flags & SYN else (seq - 1) & MODULO  # before the first byte
     elif seq != forward.base_seq and flags & (SYN | ACK) == SYN | ACK:
         forward.base_seq = seq
         findings = REUSED_PORTS
