@@ -39,6 +39,7 @@ test|bpftrace|bpftrace                   |tests that compare probes with bpftrac
 test|bpftool |bpftool linux-tools-generic|tests that nothing stays loaded in the kernel'
 
 traced_programs='
+test|curl        |curl             |tests that trace curl and the servers it asks
 test|nginx       |nginx-light nginx|a test that traces nginx
 test|redis-server|redis-server     |a test that traces redis under its benchmark
 test|iperf3      |iperf3           |a test that traces iperf3

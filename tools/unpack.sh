@@ -30,7 +30,8 @@ done
 
 cd "$folder/root" || exit 1
 libraries=$(find "$PWD" -name '*.so*' -printf '%h\n' | grep -E '/lib/[^/]*$' | sort -u | paste -sd:)
-for program in usr/lib/postgresql/*/bin/* usr/sbin/* usr/bin/* sbin/* bin/*; do
+# what usr/bin has of PostgreSQL are scripts that look for clusters: the programs themselves come last, and stay
+for program in usr/sbin/* usr/bin/* sbin/* bin/* usr/lib/postgresql/*/bin/*; do
     [ -f "$program" ] && [ -x "$program" ] || continue
     starter=$folder/bin/${program##*/}
     printf '#!/bin/sh\nexport LD_LIBRARY_PATH="%s${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"\nexec "%s" "$@"\n' \
