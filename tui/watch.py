@@ -149,6 +149,7 @@ class Watch:
         number = self.timeline[order].conn
         if number and number != self.focus:
             self.focus_on(number)
+        self._grow()
         if order >= self.limit:
             self.seek(self.track.place_of(order) + 1)
         self.riding = False

@@ -20,7 +20,7 @@ class Finding(Picture):
 
     def action_find(self) -> None:
         """Open the filter bar."""
-        self.query_one(FilterBar).open(self.finder.text if self.finder else "")
+        self.query_one(FilterBar).open(self.finder.text if self.finder is not None else "")
 
     def on_filter_bar_asked(self, message: FilterBar.Asked) -> None:
         """The user wants something looked for."""
@@ -38,7 +38,7 @@ class Finding(Picture):
     def look_for(self, text: str) -> None:
         """Look for that from now on; for nothing where it is empty. Raises FilterError."""
         self.finder = Finder(self.timeline, text) if text.strip() else None
-        self.view.among = self.finder.conns if self.finder else None
+        self.view.among = self.finder.conns if self.finder is not None else None
         self._tell_ladder()
         if self.finder is not None:
             self.finder.scan()

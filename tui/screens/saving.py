@@ -119,10 +119,12 @@ class Saving(Playing, Showing):
         if self._restored or self.tools.memory is None:
             return
         was = load(self.tools.memory)
-        if was is None or was.count > len(self.timeline) or not len(self.view.connections):
-            self._restored = was is None or self.feed.finished
+        if was is not None and (was.count > len(self.timeline) or not len(self.view.connections)):
+            self._restored = self.feed.finished and was.count > len(self.timeline)
             return
         self._restored = True
+        if was is None:
+            return
         self.view.marks = {order for order in was.marks if 0 <= order < len(self.timeline)}
         self.view.focus_on(was.focus)
         if 0 <= was.cursor < len(self.timeline) and was.cursor < self.view.limit:
@@ -137,10 +139,10 @@ class Saving(Playing, Showing):
         raise NotImplementedError
 
     def look(self) -> None:
-        self.restore()
         super().look()
+        self.restore()
 
     def on_unmount(self) -> None:
         """Remember it for the next time."""
-        if self.tools.memory is not None and len(self.timeline) and (self._restored or self.feed.finished):
+        if self.tools.memory is not None and len(self.timeline) and self._restored:
             store(self.tools.memory, self.remembered())

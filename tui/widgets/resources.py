@@ -85,7 +85,7 @@ class Resources(Pane):
         title = title_line(f"Resources of #{table.conn}", width, right=count if width > 60 else count[:-14])
         lines = [title]
         if not table.items:
-            lines.append(Content("No event tells of any: that takes kernel probes."))
+            lines += Content("No event tells of any: that takes kernel probes.").wrap(width)
         side = Side.NONE
         for item in table.items:
             if item.side is not side:
