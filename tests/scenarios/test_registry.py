@@ -26,7 +26,7 @@ def test_every_built_in_is_found_under_its_name_and_says_what_it_is_about() -> N
         scenario = registry.find(name)
         assert scenario.name == name
         assert scenario.steps, name
-        assert scenario.title and len(scenario.title) <= 60, name
+        assert scenario.title and len(scenario.title) <= 72, name
         assert len(scenario.story) > 200, f"{name}: the story is the module's paragraph of theory"
         assert scenario.topic in registry.TOPICS, name
         assert scenario.sights, f"{name} must see something"
