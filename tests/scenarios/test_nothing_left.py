@@ -160,8 +160,11 @@ def audience(script: Path) -> Iterator[tuple[subprocess.Popen[str], set[int]]]:
             raise AssertionError(words)
         assert state.strip() == "finished"
         process.stdout.readline()
-        below = descendants(process.pid)
-        # The stage hand, the server, its worker, the peer, the network, the program and its own child.
+        # The stage hand, the server, its worker, the peer, the network, the program and its own child. The client has
+        # left, of which the last thing to be seen is that its pipe ends.
+        deadline = time.monotonic() + 5
+        while len(below := alive(descendants(process.pid))) != 7 and time.monotonic() < deadline:
+            time.sleep(0.01)
         assert len(below) == 7
         yield process, below
         process.kill()
