@@ -6,16 +6,22 @@ fixed to the nanosecond and both clocks stand still.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 from textual.pilot import Pilot
 
 from tests.tui.conftest import MakeApp
+from tests.tui.test_panes import recorded
 from tests.tui.test_screen import Held
+from tracer.segments import FIN
 from tracer.timeline import Timeline
+from tui.panes import NAMES
 from tui.screens.start import Entry
+from tui.screens.trace import TraceScreen
 from tui.start import StartApp
+from tui.widgets.filter_bar import FilterBar
 
 SMALL, LARGE = (80, 24), (160, 48)
 ENTRIES = (
@@ -107,3 +113,87 @@ def test_the_start_page_with_a_search_80x24(snap_compare: Any) -> None:
         await quiet(pilot)
 
     assert snap_compare(StartApp(ENTRIES), terminal_size=SMALL, run_before=search)
+
+
+SIZES = {"80x24": SMALL, "120x40": (120, 40), "160x48": LARGE}
+
+
+def opened(pane: str, theme: str = "") -> Callable[[Pilot[Any]], Awaitable[None]]:
+    """The cursor on the first FIN, with that pane."""
+
+    async def show(pilot: Pilot[Any]) -> None:
+        trace = pilot.app.screen
+        assert isinstance(trace, TraceScreen)
+        if theme:
+            pilot.app.theme = theme
+        await quiet(pilot)
+        fin = next(event for event in trace.timeline.events() if event.name == "packet:sent" and event["flags"] & FIN)
+        trace.view.go(fin.order)
+        trace.problems.refresh()
+        trace.show_pane(pane)
+        await quiet(pilot)
+
+    return show
+
+
+@pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
+@pytest.mark.parametrize("pane", NAMES)
+def test_each_pane_at_the_fin(make_app: MakeApp, snap_compare: Any, pane: str, size: tuple[int, int]) -> None:
+    assert snap_compare(make_app(recorded()), terminal_size=size, run_before=opened(pane))
+
+
+@pytest.mark.parametrize("pane", ["states", "resources", "lints"])
+def test_a_pane_on_a_light_background_120x40(make_app: MakeApp, snap_compare: Any, pane: str) -> None:
+    assert snap_compare(make_app(recorded()), terminal_size=(120, 40), run_before=opened(pane, "synfin-light"))
+
+
+@pytest.mark.parametrize("pane", ["states", "resources", "programs"])
+def test_a_pane_in_ascii_80x24(make_app: MakeApp, snap_compare: Any, pane: str) -> None:
+    assert snap_compare(make_app(recorded(), ascii_only=True), terminal_size=SMALL, run_before=opened(pane))
+
+
+@pytest.mark.parametrize("pane", ["states", "queue-table"])
+def test_a_pane_without_colour_160x48(
+    make_app: MakeApp, snap_compare: Any, monkeypatch: pytest.MonkeyPatch, pane: str
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert snap_compare(make_app(recorded()), terminal_size=LARGE, run_before=opened(pane))
+
+
+def test_a_filter_being_typed_80x24(make_app: MakeApp, snap_compare: Any) -> None:
+    async def typed(pilot: Pilot[Any]) -> None:
+        await quiet(pilot)
+        pilot.app.screen.query_one(FilterBar).line.cursor_blink = False
+        await pilot.press("slash", *"flag:fin sta")
+        await quiet(pilot)
+
+    assert snap_compare(make_app(), terminal_size=SMALL, run_before=typed)
+
+
+@pytest.mark.parametrize("hide", [False, True], ids=["dimmed", "hidden"])
+def test_matches_of_a_filter_80x24(make_app: MakeApp, snap_compare: Any, hide: bool) -> None:
+    async def found(pilot: Pilot[Any]) -> None:
+        await quiet(pilot)
+        trace = pilot.app.screen
+        assert isinstance(trace, TraceScreen)
+        trace.look_for("flag:fin")
+        await pilot.press("n", "m", *("h" if hide else ""), "n")
+        trace.app.clear_notifications()
+        await quiet(pilot)
+
+    assert snap_compare(make_app(), terminal_size=SMALL, run_before=found)
+
+
+def test_what_can_be_saved_80x24(make_app: MakeApp, snap_compare: Any) -> None:
+    assert snap_compare(make_app(), terminal_size=SMALL, press=["x"])
+
+
+def test_what_can_be_focused_80x24(make_app: MakeApp, snap_compare: Any) -> None:
+    async def ask(pilot: Pilot[Any]) -> None:
+        await quiet(pilot)
+        await pilot.press("F")
+        await quiet(pilot)
+        pilot.app.screen.query_one("#focus-line").cursor_blink = False  # type: ignore[attr-defined]
+        await quiet(pilot)
+
+    assert snap_compare(make_app(), terminal_size=SMALL, run_before=ask)
