@@ -31,6 +31,8 @@ from tui.feed import Probe
 
 SNIFF: Final = 4096
 """Bytes looked at to tell a recording of ours from any other capture: its section header is the first thing in it."""
+PATIENCE: Final = 2.0
+"""Seconds for which reading waits, with something to show, for the screen to be there."""
 
 
 class ReplayFeed:
@@ -48,6 +50,10 @@ class ReplayFeed:
         self.finished = False
         self._reader: threading.Thread | None = None
         self._stopping = False
+        self._looks = 0
+        """How often somebody has asked how far reading is while there was something to show."""
+        self._shown = threading.Event()
+        """They asked again: what there was at first is on the screen."""
 
     @property
     def timeline(self) -> Timeline:
@@ -80,12 +86,19 @@ class ReplayFeed:
     @property
     def progress(self) -> float | None:
         """Part of the file that has been read; None where that is not known or no longer of interest."""
+        if self._reader is not None and len(self.timeline):
+            self._looks += 1
+            if self._looks > 1:
+                self._shown.set()
         return None if self.finished else self.source.progress
 
     def read_all(self) -> None:
         """Read to the end, in the calling thread."""
         while not self.source.finished and not self._stopping:
             self.session.pump(final=True)
+            if self._reader is not None and len(self.timeline):
+                self._shown.wait(PATIENCE)  # the first screen comes first: both would only hold each other up
+                self._shown.set()
         self.session.stop()
         self.finished = True
 
@@ -97,6 +110,7 @@ class ReplayFeed:
     def close(self) -> None:
         """Stop reading."""
         self._stopping = True
+        self._shown.set()
         if self._reader is not None:
             self._reader.join()
 

@@ -16,6 +16,8 @@ from tracer.capture.source import ByteSource
 
 BLOCK: Final = 1 << 20
 """Bytes of the buffer: large enough that work per read is small, small enough to stay in a processor's own cache."""
+FIRST: Final = 1 << 16
+"""Bytes read at first: somebody may be waiting to see something, and how large packets are is learnt soon."""
 LARGEST: Final = 16 << 20
 """Bytes of the largest record taken, which is what Wireshark takes too."""
 
@@ -55,8 +57,9 @@ class Window:
             old = self.buf
             self._allocate(min(self._room * 4, LARGEST))
             self.buf[: self.end] = old[: self.end]
+        room = self._room if self.base or self.end else min(self._room, FIRST)
         with memoryview(self.buf) as view:
-            got = self._source.readinto(view[self.end : self._room])
+            got = self._source.readinto(view[self.end : room])
         self.end += got
         return got > 0
 
