@@ -57,7 +57,7 @@ class Window:
             old = self.buf
             self._allocate(min(self._room * 4, LARGEST))
             self.buf[: self.end] = old[: self.end]
-        room = self._room if self.base or self.end else min(self._room, FIRST)
+        room = min(self._room, FIRST) if self.base + self.end < FIRST else self._room
         with memoryview(self.buf) as view:
             got = self._source.readinto(view[self.end : room])
         self.end += got
