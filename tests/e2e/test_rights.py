@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from platformdirs import user_cache_dir
 
 from tests.e2e.conftest import _PLAIN, NOBODY, Ran, Synfin, _as_nobody, load, typing, wait_for
 from tests.e2e.test_trace_plain import CHILD
@@ -22,7 +26,17 @@ def with_capabilities(folder: Path, *names: str) -> Synfin:
     given = ",".join(f"+{name}" for name in names)
     caps = ("--inh-caps", given, "--ambient-caps", given, "--bounding-set", f"-all,{given}")
     at = before.index("env")
-    return Synfin(folder, (*before[:at], *caps, *before[at:]), python, {**_PLAIN, "HOME": str(folder)})
+    variables = {**_PLAIN, "HOME": str(folder), "XDG_CACHE_HOME": str(_cache(names))}
+    return Synfin(folder, (*before[:at], *caps, *before[at:]), python, variables)
+
+
+@functools.cache
+def _cache(names: tuple[str, ...]) -> Path:
+    """What one of these users has compiled and looked up, for the next with the same rights."""
+    folder = Path(tempfile.mkdtemp(prefix="synfin-test-cache-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    os.chown(folder, NOBODY, NOBODY)
+    return folder
 
 
 @pytest.fixture
@@ -110,7 +124,8 @@ def under_sudo(folder: Path) -> Synfin:
     before, python = _as_nobody()
     assert before
     sudo = {"SUDO_UID": str(NOBODY), "SUDO_GID": str(NOBODY), "SUDO_USER": "nobody"}
-    return Synfin(folder, (), python, {**_PLAIN, **sudo, "HOME": str(folder)})
+    variables = {**_PLAIN, **sudo, "HOME": str(folder), "XDG_CACHE_HOME": user_cache_dir()}
+    return Synfin(folder, (), python, variables)
 
 
 def test_sudo_goes_back_to_its_user_when_the_probes_are_on(folder: Path) -> None:

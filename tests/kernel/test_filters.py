@@ -37,8 +37,11 @@ def server() -> Iterator[tuple[subprocess.Popen[str], int]]:
         assert process.stdout is not None
         port = int(process.stdout.readline())
         _wait_until_asleep(process.pid)
-        yield process, port
-        process.communicate(timeout=10)
+        try:
+            yield process, port
+            process.communicate(timeout=10)
+        finally:
+            process.kill()  # a test that failed early has not connected: it would wait for ever
 
 
 def _wait_until_asleep(pid: int) -> None:

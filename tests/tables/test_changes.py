@@ -220,3 +220,21 @@ def test_many_sockets_cost_little_when_nothing_changes() -> None:
     assert changes.feed(many, 1) == 0
     assert perf_counter() - began < 0.5
     assert sys.getsizeof(many[0]) < 400
+
+
+def test_a_notice_gives_an_end_its_time_whether_it_comes_early_or_late() -> None:
+    """The kernel sends it by a work queue: before the reading that misses the socket, with it, or after it."""
+    stays, ends = client(), client()
+    ends.cookie = 77
+    for notice_at in ("early", "with it", "late"):
+        builder = BatchBuilder(Source.TABLE, Evidence.SAMPLED)
+        changes = Changes(builder)
+        notices = {notice_at: [(ends.message(), 150 if notice_at != "late" else 250)]}
+        changes.feed([stays.message(), ends.message()], 100)
+        changes.feed([stays.message(), ends.message()], 160, notices.get("early", []))
+        changes.feed([stays.message()], 200, notices.get("with it", []))
+        changes.feed([stays.message()], 300, notices.get("late", []))
+        timeline = Timeline()
+        timeline.append(builder.take())
+        ended = [(event.cookie, event.time) for event in timeline.events() if event.name == "socket:destroy"]
+        assert ended == [(77, 200 if notice_at == "late" else 150)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ from tracer.kinds import MAX_HEADER_BYTES, Evidence
 from tracer.timeline import Timeline
 from tracer.wire.frames import Frames, Seat
 from tracer.wire.listen import from_ip
-from tracer.wire.source import WireSource
+from tracer.wire.source import Endpoint, WireSource
 
 pytest.importorskip("scapy")
 from scapy.layers.inet import IP, TCP, UDP
@@ -127,3 +129,33 @@ def test_the_ip_packet_is_found_in_a_frame(frame: Ether | IP | bytes, found: boo
     assert bool(packet) == found
     assert octets.endswith(packet)
     assert not found or packet[0] >> 4 in (4, 6)
+
+
+class Known:
+    """A register that has been brought up to some time, and knows some pairs."""
+
+    def __init__(self) -> None:
+        self.read_until, self.hurried = 0, 0
+        self.pairs: set[tuple[int, int]] = set()
+
+    def knows(self, pairs: Iterable[tuple[Endpoint, Endpoint]]) -> list[bool]:
+        return [(a[1], b[1]) in self.pairs or (b[1], a[1]) in self.pairs for a, b in pairs]
+
+    def hurry(self) -> None:
+        self.hurried += 1
+
+
+def test_segments_wait_until_it_is_known_whose_they_are() -> None:
+    packets = [IP() / TCP(sport=5, dport=80), IP() / TCP(sport=6, dport=80), IP() / TCP(sport=80, dport=5)]
+    register = Known()
+    source = WireSource(Given(*map(bytes, packets)), register=register)
+    assert len(source.drain()) == 0 and register.hurried == 1  # read at 1, 2 and 3 us
+    register.pairs.add((5, 80))
+    register.read_until = 2_000
+    timeline = Timeline()
+    timeline.append(source.drain())
+    assert [(event["sport"], event.time) for event in timeline.events()] == [(5, 1_000)]
+    source.stop()  # the last are decided at the end
+    timeline.append(source.drain())
+    assert [(event["sport"], event["frame"]) for event in timeline.events()] == [(5, 1), (80, 2)]
+    assert source.losses().written == 2

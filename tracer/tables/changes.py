@@ -71,6 +71,10 @@ class Changes:
         self._requests: Counter[int] = Counter()
         self._taken: list[Row] = []
         self._told: dict[int, int] = {}
+        self._early: dict[bytes, Notice] = {}
+        """Notices about sockets that the reading still had: it was made before."""
+        self._past: dict[bytes, None] = {}
+        """The latest PAIRS that were gone before a notice came: the kernel sends them by a work queue."""
 
     def __len__(self) -> int:
         """How many sockets the last reading had."""
@@ -100,14 +104,18 @@ class Changes:
                 known.message, known.seen_ns = message, now
                 if later and known.row.is_timewait:
                     rearmed.append(diag.decode(message))
-        ended = {message[diag.COOKIE]: (message, when) for message, when in freed}
+        ended = self._early | {message[diag.COOKIE]: (message, when) for message, when in freed}
+        self._early = {
+            cookie: notice
+            for cookie, notice in ended.items()
+            if cookie in found and found[cookie][2] != diag.TIMER_TIMEWAIT
+        }
         gone = {cookie: self._known.pop(cookie) for cookie in list(self._known) if cookie not in found}
         passed = [
             (diag.decode(message), when)
             for cookie, (message, when) in ended.items()
-            if cookie not in gone
-            and cookie not in found
-            and int.from_bytes(message[diag.DPORT])
+            if not (cookie in gone or cookie in found or cookie in self._past)
+            and any(message[diag.DPORT])
             and self._mine(message)
         ]
         if not (born or changed or rearmed or gone or passed):
@@ -116,7 +124,7 @@ class Changes:
         self._count()
         for row, when in passed:  # came and went between two readings
             self._ended(row, State.UNKNOWN, when)
-        for cookie in [cookie for cookie in ended if cookie in gone]:
+        for cookie in [cookie for cookie in ended if cookie in gone and not gone[cookie].row.is_timewait]:
             self._gone(gone.pop(cookie), ended[cookie][1])
         # The order within a reading is that of a life: listeners, those they begot, what that did to the queues, ends.
         taken = [row for old, row in changed if not old.inode and row.inode and not row.is_timewait]
@@ -129,8 +137,11 @@ class Changes:
             self._changed(old, row, now, taken)
         for row in rearmed:
             self._add("timewait:rearmed", now, row, **_timewait(row))
-        for known in gone.values():
+        for cookie, known in gone.items():
             self._gone(known, now)
+            self._past[cookie] = None
+            if len(self._past) > PAIRS:
+                del self._past[next(iter(self._past))]
         self._syn_queues(now)
         return len(self._builder) - before
 

@@ -3,7 +3,8 @@
 A table that is read again and again misses what came and went between two readings. But the kernel tells everybody who
 listens, a plain user too, when a TCP socket is freed, with its addresses and its last counters (sock_diag_broadcast_
 destroy()). So every end has its own time, and a connection shorter than a reading is at least known to have been. A
-socket that leaves a TIME_WAIT object behind is freed as well: the object is in the table.
+socket that leaves a TIME_WAIT object behind is freed as well: the object is in the table. One that was aborted by its
+own program (SO_LINGER 0) has no addresses any more when it is freed: tcp_disconnect().
 """
 
 from __future__ import annotations
