@@ -28,9 +28,10 @@ class Track:
     def __init__(self, timeline: Timeline, connection: int) -> None:
         self.connection = connection
         self._timeline = timeline
-        self._relevant = Relevant(timeline, connection)
+        self.relevant = Relevant(timeline, connection)
+        """For others to read along: looking for them takes time."""
         self._orders: NDArray[np.int64] = np.zeros(0, np.int64)
-        self._rows = Rows(self._relevant.pids)
+        self._rows = Rows(self.relevant.pids)
         self._folded: NDArray[np.int64] = np.zeros(0, np.int64)
         self._ends: list[int] = []
         """How many events are shown when each row but the last is."""
@@ -49,7 +50,7 @@ class Track:
     def refresh(self) -> bool:
         """Take in what has come since; True when there was anything. Places change when a process joins in."""
         before = len(self._orders)
-        self._orders = self._relevant.orders()
+        self._orders = self.relevant.orders()
         return len(self._orders) != before
 
     def place_of(self, order: int) -> int:
@@ -118,7 +119,7 @@ class Track:
             return False
         done = len(self._folded)
         if not np.array_equal(self._folded, self._orders[:done]):
-            self._rows, self._ends, self._numbers, done = Rows(self._relevant.pids), [], [0], 0
+            self._rows, self._ends, self._numbers, done = Rows(self.relevant.pids), [], [0], 0
         for place in range(done, len(self)):
             before = len(self._rows.rows)
             self._rows.add(self._timeline[int(self._orders[place])])

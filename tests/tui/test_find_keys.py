@@ -12,6 +12,7 @@ from tui.app import SynfinApp
 from tui.ladder.widget import Ladder
 from tui.screens.focus import FocusScreen
 from tui.widgets.filter_bar import FilterBar, completed, hint
+from tui.widgets.inspector import Inspector
 from tui.widgets.overview import Overview
 
 
@@ -175,3 +176,17 @@ async def test_matches_of_a_live_run_are_found_as_they_come(make_app: MakeApp) -
         await pilot.pause(0.2)
         assert len(finder) == 2 * before
         assert f"({2 * before} found)" in header(app)
+
+
+async def test_a_click_on_a_link_follows_it_and_nothing_needs_the_mouse(make_app: MakeApp) -> None:
+    app = make_app()
+    async with app.run_test(size=WIDE) as pilot:
+        await settled(pilot)
+        app.trace.view.go(3)
+        app.trace.at_once()
+        await settled(pilot)
+        pane = app.screen.query_one(Inspector)
+        line = next(at for at, text in enumerate(pane.text.split("\n")) if text.startswith("c cause"))
+        await pilot.click(pane, offset=(14, line))
+        await settled(pilot)
+        assert app.trace.view.cursor == 2

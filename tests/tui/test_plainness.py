@@ -15,11 +15,15 @@ from tests.tui.test_screen import settled
 from tracer.states import STATES, State
 from tracer.timeline import Timeline
 from tui.app import SynfinApp
+from tui.ascii import ascii_text
+from tui.pane_facts import RUNNING
 from tui.panes import NAMES
 from tui.problems import SIGNS
 from tui.themes import NAMES as THEMES
 from tui.themes import themes
 from tui.widgets.overview import BARS
+from tui.widgets.resources import SIGNS as MOMENTS
+from tui.widgets.states import BEEN, HERE
 
 NASTY = "\x1b[2J\x1b]0;owned\x07[bold red]a\u202eb\u200bc\r\n\t[/] " + "x" * 300
 
@@ -90,7 +94,10 @@ def test_states_signs_and_severities_differ_in_shape() -> None:
         assert STATES[one].code != STATES[other].code
         if State.CLOSE not in (one, other):
             assert BARS[one] != BARS[other]
-    assert len(set(SIGNS.values())) == len(SIGNS)
+    for signs in (SIGNS, MOMENTS, HERE, BEEN, {word: sign[:1] for word, sign in RUNNING.items()}):
+        assert len(set(signs.values())) == len(signs)
+        assert len({ascii_text(sign) for sign in signs.values()}) == len(signs), "in ASCII too"
+    assert len({*HERE.values(), *BEEN.values()}) == 4, "either end, now and then"
 
 
 async def test_without_colour_all_that_matters_is_still_told(make_app: MakeApp) -> None:

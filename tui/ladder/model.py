@@ -31,12 +31,13 @@ _ENDS: Final = frozenset({Side.CLIENT, Side.SERVER})
 class Model:
     """Rows of a connection up to a limit: merged, or one an event where there are very many."""
 
-    def __init__(self, timeline: Timeline, connection: int) -> None:
+    def __init__(self, timeline: Timeline, connection: int, relevant: Relevant | None = None) -> None:
+        """``relevant``: the connection's events, where somebody follows them already."""
         self.connection = connection
         self.start = 0
         """ns that count as zero."""
         self._timeline = timeline
-        self._relevant = Relevant(timeline, connection)
+        self._relevant = relevant or Relevant(timeline, connection)
         self._orders: NDArray[np.int64] = np.zeros(0, np.int64)
         self._single = False
         self._joined = 0

@@ -16,6 +16,7 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from tracer.relevant import Relevant
 from tracer.timeline import Timeline
 from tui.ladder import draw
 from tui.ladder.model import Model
@@ -72,12 +73,13 @@ class Ladder(ScrollView, can_focus=True):
         self.forget()
 
     def show(
-        self, connection: int, limit: int, cursor: int, now: int | None = None, marks: frozenset[int] = frozenset()
-    ) -> None:
+        self, connection: int, limit: int, cursor: int, now: int | None = None, marks: frozenset[int] = frozenset(),
+        relevant: Relevant | None = None,
+    ) -> None:  # fmt: skip
         """Draw ``connection``'s events below order ``limit``, the cursor on the row of event ``cursor``.
 
         ``now``, ns since the Unix epoch: the view is live and at the tail, so what goes on by itself is drawn too.
-        ``marks``: orders of events whose rows bear a mark.
+        ``marks``: orders of events whose rows bear a mark. ``relevant``: the connection's events, if followed already.
         """
         asked = (connection, limit, cursor, marks, self.size)
         if asked == self._asked and now is not None:  # only time has passed
@@ -89,7 +91,7 @@ class Ladder(ScrollView, can_focus=True):
         self._asked = asked
         self._marks = marks
         if connection != self._model.connection:
-            self._model = Model(self._timeline, connection)
+            self._model = Model(self._timeline, connection, relevant)
             self._strips.clear()
         self._model.reveal(limit)
         self._sight.look(self._model)

@@ -251,7 +251,7 @@ class Picture(Screen[None]):
         drawn = (view.focus, view.player.shown, view.limit, view.cursor, present and present // 500_000_000, marks)
         if drawn != self._drawn:
             self._drawn = drawn
-            self.query_one(Ladder).show(view.focus, view.limit, view.cursor, present, marks)
+            self.query_one(Ladder).show(view.focus, view.limit, view.cursor, present, marks, view.track.relevant)
         if now >= self._inspect_due or view.player.mode is not Mode.FOLLOW:
             self._inspect_due = now + INSPECT_SECONDS
             self._inspect()
