@@ -48,6 +48,10 @@ LINGER = 120_000_000_000
 KEPT = 32_768
 """Connections remembered that are not open, at most."""
 
+OWED = 131_072
+"""Timers of connections given up that go on, at most. Beyond, how a TIME_WAIT ends is not told (a host has its limit,
+too: tcp_max_tw_buckets)."""
+
 
 def judge(
     tables: Tables, place: int, stream: int, sender: int, low_hi: int, low_lo: int, low_port: int, high_hi: int,
@@ -136,8 +140,10 @@ def settle(tables: Tables, number: int, time: int) -> None:
     other = tables.ends[2 * number + 1]
     for place in range(2 * number, 2 * number + 2):
         end = tables.ends[place]
-        if end.timer and (end.armed == 0 or end.timer < end.armed):
+        if end.timer:
             arm(tables, place)
+        else:
+            disarm(tables, end)
     over = one.state in (CLOSE, UNKNOWN) and other.state in (CLOSE, UNKNOWN)
     waiting = waits(one.state) and waits(other.state)
     if flow.listed and (not waiting or (over and not flow.closed)):
@@ -163,7 +169,9 @@ def give_up(tables: Tables, number: int) -> None:
     other = tables.ends[2 * number + 1]
     for row in range(2):
         end = tables.ends[2 * number + row]
-        if end.timer and end.state != CLOSE:
+        disarm(tables, end)
+        if end.timer and end.state != CLOSE and book.owed < OWED:
+            book.owed += 1
             timer = tables.timers[free_timer(tables, end.timer)]
             timer.stream = flow.stream
             timer.place = row
@@ -205,11 +213,10 @@ def advance(tables: Tables, now: int) -> bool:
     while book.armed and timers[heap[0]].due <= now:
         if not room(tables):
             return False
-        number = pop(tables)
+        number = heap[0]
+        take_out(tables, number)
         fire(tables, timers[number])
-        timers[number].newer = book.free_timer
-        book.free_timer = number
-        book.free_timers += 1
+        release(tables, number)
     while book.oldest >= 0 and tables.flows[book.oldest].closed and now - tables.flows[book.oldest].closed > LINGER:
         if not room(tables):
             return False
@@ -220,14 +227,13 @@ def advance(tables: Tables, now: int) -> bool:
 def fire(tables: Tables, timer: Timer) -> None:
     """A timer is due: whether its time is really over, and what that means."""
     if timer.place < 2:
+        tables.book[0].owed -= 1
         number = find(tables, timer.src_hi, timer.src_lo, timer.sport, timer.dst_hi, timer.dst_lo, timer.dport) >> 1
         if number <= 0 or tables.flows[number].stream != timer.stream:  # else it has spoken since
             note_late(tables, timer, _expiry(timer.state), PROVISIONAL, CLOSE)
         return
     number = timer.place >> 1
     end = tables.ends[timer.place]
-    if tables.flows[number].stream != timer.stream or end.armed != timer.due:
-        return  # of a connection that is gone, or another timer came before it
     end.armed = 0
     if end.timer > timer.due:
         arm(tables, timer.place)
@@ -242,12 +248,32 @@ def _expiry(state: int) -> int:
 
 
 def arm(tables: Tables, place: int) -> None:
-    """Set a timer for an end."""
+    """See to it that a timer fires when, or before, the end's time is over."""
     end = tables.ends[place]
-    end.armed = end.timer
-    timer = tables.timers[free_timer(tables, end.timer)]
+    if end.armed and tables.timers[end.armed - 1].due <= end.timer:
+        return
+    disarm(tables, end)
+    number = free_timer(tables, end.timer)
+    end.armed = number + 1
+    timer = tables.timers[number]
     timer.stream = tables.flows[place >> 1].stream
     timer.place = place
+
+
+def disarm(tables: Tables, end: End) -> None:
+    """Take back the end's timer, if it has one."""
+    if end.armed:
+        take_out(tables, end.armed - 1)
+        release(tables, end.armed - 1)
+        end.armed = 0
+
+
+def release(tables: Tables, number: int) -> None:
+    """A timer's row is free."""
+    book = tables.book[0]
+    tables.timers[number].newer = book.free_timer
+    book.free_timer = number
+    book.free_timers += 1
 
 
 def free_timer(tables: Tables, due: int) -> int:
@@ -260,7 +286,8 @@ def free_timer(tables: Tables, due: int) -> int:
     timer.due = due
     timer.tie = book.ties
     book.ties += 1
-    push(tables, number)
+    book.armed += 1
+    put(tables, book.armed - 1, number)
     return number
 
 
@@ -270,33 +297,30 @@ def sooner(tables: Tables, number: int, other: int) -> bool:
     return one.due < two.due or (one.due == two.due and one.tie < two.tie)
 
 
-def push(tables: Tables, number: int) -> None:
-    """Into the heap (Williams' heapsort: a father fires no later than his sons)."""
-    heap, book = tables.heap, tables.book[0]
-    k = book.armed
-    book.armed += 1
+def put(tables: Tables, k: int, number: int) -> None:
+    """Put a timer in place ``k`` of the heap, or where it belongs (Williams: a father fires no later than his sons)."""
+    heap, timers, count = tables.heap, tables.timers, tables.book[0].armed
     while k > 0 and sooner(tables, number, heap[(k - 1) >> 1]):
         heap[k] = heap[(k - 1) >> 1]
+        timers[heap[k]].spot = k
         k = (k - 1) >> 1
-    heap[k] = number
-
-
-def pop(tables: Tables) -> int:
-    """The timer that fires first, out of the heap."""
-    heap, book = tables.heap, tables.book[0]
-    first = heap[0]
-    book.armed -= 1
-    count = book.armed
-    last = heap[count]
-    k = 0
     while 2 * k + 1 < count:
         son = 2 * k + 1
         if son + 1 < count and sooner(tables, heap[son + 1], heap[son]):
             son += 1
-        if not sooner(tables, heap[son], last):
+        if not sooner(tables, heap[son], number):
             break
         heap[k] = heap[son]
+        timers[heap[k]].spot = k
         k = son
-    if count:
-        heap[k] = last
-    return first
+    heap[k] = number
+    timers[number].spot = k
+
+
+def take_out(tables: Tables, number: int) -> None:
+    """Out of the heap; what was last in it takes the place."""
+    book = tables.book[0]
+    k = tables.timers[number].spot
+    book.armed -= 1
+    if k != book.armed:
+        put(tables, k, tables.heap[book.armed])

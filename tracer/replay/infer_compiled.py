@@ -166,8 +166,8 @@ _FUNCTIONS: Final[tuple[tuple[types.ModuleType, tuple[str, ...]], ...]] = (
     (
         infer_book,
         (
-            "sooner", "push", "pop", "free_timer", "arm", "waits", "_expiry", "settle", "give_up", "fire", "advance",
-            "supersede", "begin", "judge",
+            "sooner", "put", "take_out", "release", "free_timer", "disarm", "arm", "waits", "_expiry", "settle",
+            "give_up", "fire", "advance", "supersede", "begin", "judge",
         ),
     ),
     (_HERE, ("run",)),

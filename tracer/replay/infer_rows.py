@@ -49,7 +49,7 @@ class End:
     timer: int = 0
     """When its TIME_WAIT, or its attempt to open, is over; 0 for none."""
     armed: int = 0
-    """When the earliest timer that waits for that fires; 0 for none. It may find that ``timer`` is later by then."""
+    """Number of the timer that fires then or before, plus one; 0 for none."""
 
     sent: int = 0
     """1 once a segment of this end was seen, or its sequence numbers follow from the other end's."""

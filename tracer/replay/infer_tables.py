@@ -65,6 +65,8 @@ class Timer:
     dport: int = 0
     client: int = 0
     """Those of such a connection: the state of the end that waits, and what ``Known`` says of the pair."""
+    spot: int = 0
+    """Where in the heap."""
     newer: int = -1
     """The next free row."""
 
@@ -87,6 +89,8 @@ class Book:
     """Timers in the heap."""
     ties: int = 0
     """Timers ever set."""
+    owed: int = 0
+    """Timers of connections that have been given up."""
     oldest: int = -1
     newest: int = -1
     listed: int = 0
