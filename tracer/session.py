@@ -10,6 +10,8 @@ when no source can still bring an earlier one. ``LAG`` is that time; what comes 
 
 from __future__ import annotations
 
+import contextlib
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -30,6 +32,8 @@ PERIOD: Final = 0.01
 """Seconds between two drains: 100 Hz, about one in six of which a 15 Hz screen gets to see."""
 RECORDING_PERIOD: Final = 0.04
 """The same where nobody looks on: 8,000 events a drain at 200,000 a second, which still fit a processor's cache."""
+RECORDING_NICE: Final = -10
+"""Niceness of the recording thread, where that may be had (CAP_SYS_NICE)."""
 _PROCESSES: Final = (NUMBER["process:fork"], NUMBER["process:exit"])
 
 
@@ -167,6 +171,9 @@ class Session:
         self._thread.start()
 
     def _run(self) -> None:
+        if not self._keep:  # a recorder that is starved by what it records loses it
+            with contextlib.suppress(OSError, AttributeError):
+                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), RECORDING_NICE)
         try:
             while not self._stopping.wait(0 if self._more() else self._period):
                 self.pump()

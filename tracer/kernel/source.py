@@ -339,6 +339,11 @@ class KernelSource:
             for row in self._status
         ]
 
+    def runs(self) -> dict[str, tuple[int, int]]:
+        """Runs and ns of every program that is on, as far as the kernel counts them (kernel.bpf_stats_enabled)."""
+        counts = {program.name: program.runs() for program in self._attached}
+        return {name: (each.get("run_cnt", 0), each.get("run_time_ns", 0)) for name, each in counts.items()}
+
     def stop(self) -> None:
         """Take the probes off; a last `drain` brings what is still in the rings. Twice is allowed."""
         self._status = self.status()
