@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from tracer.replay.engine import Replay
 
-
 Result = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
 
 
