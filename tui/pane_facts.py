@@ -16,6 +16,7 @@ from tui.moment import Facts
 from tui.problems import SIGNS, Problems
 from tui.queue_lines import pane_lines
 from tui.telling import sections
+from tui.thread_lanes import LEGEND, lane
 from tui.tools import Layer
 from tui.widgets.inspector import Section
 from tui.widgets.lines_pane import Lines
@@ -25,6 +26,8 @@ from tui.widgets.states import Peer, Peers
 
 RUNNING = {"running": "▶ running", "runnable": "▷ runnable", "blocked": "‖ asleep", "unknown": "? not seen"}
 """What a thread does, with a sign: nothing hangs on colour."""
+LANE = 40
+"""Cells of a thread's lane."""
 NOT_DEEP = "Too fast to follow: pause to see this."
 
 
@@ -118,6 +121,9 @@ def programs(facts: Facts, seen: Seen) -> Lines:
     threads = sorted(world.threads.values(), key=lambda view: (view.pid, view.tid))
     ends = {end.pid: side for side in (Side.CLIENT, Side.SERVER) if (end := world.end(facts.conn, side)) and end.pid}
     pid = -1
+    own = seen.timeline.indices("conn", facts.conn) if facts.conn else ()
+    first = int(own[0]) if len(own) else 0
+    legend: list[Content] = []
     for view in threads:
         if view.pid != pid:
             pid = view.pid
@@ -125,12 +131,16 @@ def programs(facts: Facts, seen: Seen) -> Lines:
             role = f"  {side.name.lower()} of #{facts.conn}" if side else ""
             lines.append(Content.styled(f"process {pid}{role}", "bold"))
         lines += _thread(view, facts, now)
+        drawn = lane(seen.timeline, view.tid, first, facts.asked.limit, facts.asked.cursor, LANE)
+        if drawn.strip(" ┃"):
+            lines.append(Content(f"    {drawn}"))
+            legend = [Content(""), Content.styled(LEGEND, "dim")]
     if world.step is not None:
         lines += [Content(""), Content.styled("script", "bold")]
         lines += Content(f"{clean(world.step['actor'])}: {clean(world.step['text'])}").wrap(56)
     if not threads:
         lines.append(Content("No thread was seen: that takes the probes of the scheduler."))
-    return Lines("Programs", tuple(lines), right=f"{len(threads)} threads")
+    return Lines("Programs", (*lines, *legend), right=f"{len(threads)} threads")
 
 
 def _thread(view: ThreadView, facts: Facts, now: int) -> list[Content]:

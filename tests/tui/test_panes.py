@@ -14,10 +14,12 @@ from tracer.session import Session
 from tracer.states import STATES, State, Trigger, between
 from tracer.timeline import Event, Timeline
 from tui import pane_facts
+from tui.ascii import ascii_text
 from tui.moment import Moment, question
 from tui.panes import NAMES, PANES, arrange
 from tui.problems import Problems, find
 from tui.screens.trace import TraceScreen
+from tui.thread_lanes import CELLS, lane
 from tui.watch import Watch
 from tui.widgets.pane import Pane
 from tui.widgets.resources import Item, life_bar
@@ -241,3 +243,17 @@ def test_panes_stand_beside_the_ladder_where_there_is_room(
 def test_the_table_of_panes_and_the_keys_are_one() -> None:
     bound = {binding.action for binding in TraceScreen.BINDINGS if binding.action.startswith("pane(")}
     assert bound == {f"pane('{name}')" for name in NAMES}
+
+
+def test_a_lane_shows_when_a_thread_ran_and_slept() -> None:
+    story = Story()
+    for ms, kind, was in ((1, "blocked", 1), (2, "woken", 0), (3, "running", 0), (4, "blocked", 0), (5, "running", 0)):
+        fields = {"comm": b"x", "was": was}
+        story.builder.add(f"thread:{kind}", 1_700_000_000_000_000_000 + ms * 1_000_000, fields, pid=9, tid=9)
+    timeline = story.onto()
+    assert lane(timeline, 9, 0, 5, 9, 5) == "░▒█▒█", "preempted is runnable, not asleep"
+    assert lane(timeline, 9, 0, 5, 2, 10) == "░░▒▒┃█▒▒██"
+    assert lane(timeline, 9, 0, 3, 9, 3) == "░▒█", "what lies ahead is not told"
+    assert lane(timeline, 8, 0, 5, 9, 5) == "     "
+    assert lane(timeline, 9, 3, 3, 3, 5) == ""
+    assert len({ascii_text(cell) for cell in CELLS.values()}) == len(CELLS)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from tui.finder import Finder
 from tui.ladder.widget import Ladder
-from tui.screens.focus import Choice, FocusScreen, choices
 from tui.screens.picture import Picture
 from tui.watch import NOWHERE
 from tui.widgets.filter_bar import FilterBar
+
+if TYPE_CHECKING:
+    from tui.screens.focus import Choice
 
 
 class Finding(Picture):
@@ -100,6 +104,8 @@ class Finding(Picture):
 
     def action_focus_on(self) -> None:
         """Choose a connection, a listener or a process from a list."""
+        from tui.screens.focus import FocusScreen, choices  # not before it is asked for: the first paint counts
+
         self.app.push_screen(FocusScreen(choices(self.timeline, self.view.connections)), self._chosen)
 
     def _chosen(self, choice: Choice | None) -> None:

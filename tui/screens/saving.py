@@ -9,16 +9,17 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from tracer.words import message
 from tui.ladder.widget import Ladder
-from tui.memory import Remembered, load, store
 from tui.panes import NAMES
-from tui.screens.export import ExportScreen
 from tui.screens.playing import Playing
 from tui.screens.showing import Showing
 from tui.watch import NOWHERE
+
+if TYPE_CHECKING:
+    from tui.memory import Remembered
 
 _NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9._-]+")
 
@@ -30,6 +31,8 @@ class Saving(Playing, Showing):
 
     def action_export(self) -> None:
         """What to save or copy, from a list."""
+        from tui.screens.export import ExportScreen  # not before it is asked for: the first paint counts
+
         self.app.push_screen(ExportScreen(), self._chose_export)
 
     def _chose_export(self, action: str | None) -> None:
@@ -109,6 +112,8 @@ class Saving(Playing, Showing):
 
     def remembered(self) -> Remembered:
         """The state of this view."""
+        from tui.memory import Remembered
+
         view = self.view
         text = self.finder.text if self.finder is not None else ""
         count = len(self.timeline)
@@ -118,6 +123,8 @@ class Saving(Playing, Showing):
         """Look at the file as it was left, once it has been read as far as it was then."""
         if self._restored or self.tools.memory is None:
             return
+        from tui.memory import load
+
         was = load(self.tools.memory)
         if was is not None and (was.count > len(self.timeline) or not len(self.view.connections)):
             self._restored = self.feed.finished and was.count > len(self.timeline)
@@ -145,4 +152,6 @@ class Saving(Playing, Showing):
     def on_unmount(self) -> None:
         """Remember it for the next time."""
         if self.tools.memory is not None and len(self.timeline) and self._restored:
+            from tui.memory import store
+
             store(self.tools.memory, self.remembered())
