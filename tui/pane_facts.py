@@ -121,8 +121,8 @@ def programs(facts: Facts, seen: Seen) -> Lines:
     threads = sorted(world.threads.values(), key=lambda view: (view.pid, view.tid))
     ends = {end.pid: side for side in (Side.CLIENT, Side.SERVER) if (end := world.end(facts.conn, side)) and end.pid}
     pid = -1
-    own = seen.timeline.indices("conn", facts.conn) if facts.conn else ()
-    first = int(own[0]) if len(own) else 0
+    own = seen.timeline.indices("conn", facts.conn)
+    first = int(own[0]) if facts.conn and len(own) else 0
     legend: list[Content] = []
     for view in threads:
         if view.pid != pid:
