@@ -7,7 +7,7 @@ ARGS ?=
 # One worker per core, four at most; all kernel tests go to one of them (tests/conftest.py says why).
 PARALLEL := -n auto --maxprocesses 4 --dist loadgroup
 
-.PHONY: demo test soak scenarios lint docs captures coverage corpus setup clean
+.PHONY: demo test soak kernels scenarios lint docs captures coverage corpus setup clean
 
 demo:
 	@tools/setup.sh demo
@@ -27,6 +27,11 @@ scenarios:
 	@tools/setup.sh test
 	@$(RUN) pytest -q -n 0 -m "slow or not slow" --repeat $(REPEAT) --timeout 3600 $(ARGS) \
 		tests/scenarios/test_every_scenario.py tests/scenarios/test_taken_away.py
+
+kernels:
+	@tools/setup.sh test
+	@tools/kernels.sh
+	@$(RUN) pytest -q -n 0 -m kernels tests/kernels $(ARGS)
 
 lint:
 	@tools/setup.sh test

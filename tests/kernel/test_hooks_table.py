@@ -131,6 +131,12 @@ def test_what_a_probe_says_it_gives_is_shown_by_one_of_its_rows() -> None:
         assert given <= shown, probe.program
 
 
+def test_the_page_about_kernels_has_every_probe() -> None:
+    """`make kernels` writes it anew."""
+    page = (HERE.parent.parent / "docs" / "kernels.md").read_text()
+    assert [probe.program for probe in PROBES if f"`{probe.program}`" not in page] == []
+
+
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.need)
 def test_the_tests_of_a_row_are_there_and_ask_for_its_kinds(row: Row) -> None:
     sources = []
