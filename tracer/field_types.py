@@ -22,6 +22,18 @@ class FieldType(NamedTuple):
     """How text and JSON write it: int, hex, ip, state, flags, epoll, call, text, bytes, sack."""
 
 
+class Field(NamedTuple):
+    """One field of a kind."""
+
+    name: str
+    type: str
+    """A key of ``TYPES``."""
+    unit: str
+    meaning: str
+    derived: bool = False
+    """Worked out in user space; not in the probes' struct."""
+
+
 MAX_HEADER_BYTES: Final = 104
 """Bytes of a packet kept by the probes, from the IP header on: IPv6 (40) and a TCP header with all options (60)."""
 
@@ -45,6 +57,8 @@ TYPES: Final[dict[str, FieldType]] = {
     "comm": FieldType("S16", (), "char %s[16]", "text"),
     # The kernel's own name: the probe gives a number, which changes by kernel.
     "reason": FieldType("S40", (), "", "text"),
+    # A short word of a runtime's, from user space.
+    "word": FieldType("S16", (), "", "text"),
     "header": FieldType("u1", (MAX_HEADER_BYTES,), f"u8 %s[{MAX_HEADER_BYTES}]", "bytes"),
     "mask8": FieldType("u4", (MAX_READY,), f"u32 %s[{MAX_READY}]", "epoll"),
     "data8": FieldType("u8", (MAX_READY,), f"u64 %s[{MAX_READY}]", "int"),

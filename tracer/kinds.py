@@ -18,6 +18,8 @@ from typing import Final, NamedTuple
 from tracer.field_types import MAX_HEADER_BYTES as MAX_HEADER_BYTES
 from tracer.field_types import MAX_READY as MAX_READY
 from tracer.field_types import TYPES as TYPES
+from tracer.field_types import Field as Field
+from tracer.task_fields import POLL, TASK
 
 
 class Evidence(IntEnum):
@@ -94,17 +96,6 @@ class Ring(IntEnum):
 
 STRIDE: Final[dict[Ring, int]] = {Ring.SMALL: 104, Ring.OBJECT: 192, Ring.SOCKET: 256}
 """Bytes from one ring record to the next, the ring's own 8-byte header included."""
-
-
-class Field(NamedTuple):
-    """One field of a kind."""
-
-    name: str
-    type: str
-    unit: str
-    meaning: str
-    derived: bool = False
-    """Worked out in user space; not in the probes' struct."""
 
 
 class Kind(NamedTuple):
@@ -413,6 +404,9 @@ KINDS: Final[tuple[Kind, ...]] = (
     Kind("network:duplicated", Lane.WIRE, Ring.NONE, "the wire carries a segment twice", _FATE),
     Kind("network:reordered", Lane.WIRE, Ring.NONE, "the wire lets later segments overtake this one", _FATE),
     Kind("network:damaged", Lane.WIRE, Ring.NONE, "the wire flips a bit of a segment, so its checksum is wrong", _FATE),
+    # What a runtime inside a program does (tracer.task_fields)
+    Kind("task:state", Lane.PROGRAM, Ring.NONE, "a goroutine or other task changes its state", TASK),
+    Kind("polldesc:change", Lane.EPOLL, Ring.NONE, "a poll descriptor changes, or is looked at", POLL),
 )  # fmt: skip
 """The table of kinds. A kind's number is its position + 1."""
 

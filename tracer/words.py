@@ -322,6 +322,24 @@ def _woken(event: Event) -> str:
     return f"{clean(event['comm'])} ({event.tid}) is woken by thread {event['other']}"
 
 
+def _task(event: Event) -> str:
+    name = f" ({clean(event['name'])})" if event["name"] else ""
+    who = f"{clean(event['runtime'])} task {event['task']}{name}"
+    what = f"{clean(event['old'])} → {clean(event['new'])}" if event["old"] else clean(event["new"])
+    why = f": {clean(event['why'])}" if event["why"] else ""
+    fd = f" on fd {event.fd}" if event.fd >= 0 else ""
+    by = f", by task {event['by']}" if event["by"] not in (0, event["task"]) else ""
+    return f"{who} {what}{why}{fd}{by}"
+
+
+def _poll(event: Event) -> str:
+    def place(name: str) -> str:
+        was, now = clean(event[f"{name}_was"]), clean(event[name])
+        return f"{name} {now}" if was == now else f"{name} {was} → {now}"
+
+    return f"poll descriptor of fd {event.fd}: {place('rg')}, {place('wg')} ({clean(event['why'])})"
+
+
 _WORDS: Final[dict[str, Callable[[Event], str]]] = {
     "trace:note": lambda e: clean(e["text"]),
     "trace:lost": lambda e: f"{e['lost']} events lost here, {e['total']} in all",
@@ -382,6 +400,8 @@ _WORDS: Final[dict[str, Callable[[Event], str]]] = {
     "network:duplicated": _fate("doubles"),
     "network:reordered": _fate("lets others overtake"),
     "network:damaged": _fate("damages"),
+    "task:state": _task,
+    "polldesc:change": _poll,
 }
 
 

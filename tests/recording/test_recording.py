@@ -168,7 +168,7 @@ def test_any_event_survives(data: st.DataObject) -> None:
     for field in kind.fields:
         dtype = np.dtype(TYPES[field.type].numpy)
         if TYPES[field.type].shown == "text":
-            own[field.name] = b"name" if field.type in ("comm", "reason") else data.draw(st.text(max_size=10))
+            own[field.name] = b"name" if field.type in ("comm", "reason", "word") else data.draw(st.text(max_size=10))
         else:
             bounds = np.iinfo(dtype)
             one = st.integers(int(bounds.min), int(bounds.max))

@@ -29,7 +29,7 @@ LITERAL, HOLE, ENDS_HOLE = range(3)
 """Parts of a phrase: (LITERAL, from, to in the pool), (HOLE, form, offset), (ENDS_HOLE, 0, 0)."""
 DECIDING: Final = 24
 """Places that may decide how a line of one kind reads."""
-TEXTS: Final = 2
+TEXTS: Final = 6
 """Text fields that one kind may have."""
 PACKET, JOURNAL = 6, 9
 COMMENT, EPB_FLAGS = 1, 2
