@@ -208,7 +208,7 @@ def probes() -> None:
             spent = work.run(what)[1]
             after, more = source.runs(), source.losses()
             tried = more.written + more.lost - events.written - events.lost
-            print(f"\n{what}: {spent / count * 1e6:.0f} us of processor time and {tried / count:.0f} events each, traced")
+            print(f"\n{what}: {spent / count * 1e6:.0f} us of processor time, {tried / count:.0f} events each, traced")
             print(f"{'':<28} {'runs each':>10} {'ns a run':>10} {'us each':>10}")
             whole = 0
             for name, (runs, time_ns) in after.items():

@@ -9,6 +9,7 @@ counted, all the same.
 from __future__ import annotations
 
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -17,10 +18,11 @@ from typing import Final
 
 import pytest
 
-from tests.e2e.conftest import Synfin, load, world_after
+from tests.e2e.conftest import Synfin, load, wait_for, world_after
 from tracer.kernel.attach import Mode
 from tracer.kernel.source import DEFAULT_BYTES, Filter, KernelSource
 from tracer.kinds import Evidence, Source
+from tracer.recording.reader import RecordingReader
 from tracer.recording.writer import Recorder
 from tracer.session import Session
 
@@ -108,6 +110,31 @@ def test_written_and_lost_are_all_that_was_tried(mode: Mode, synfin: Synfin) -> 
     assert again.code == 0
     assert f"events lost here, {losses.lost} in all" in again.out
     assert feed_of(file) == losses.lost
+
+
+def test_what_kill_9_leaves_of_a_recording_under_load_opens(synfin: Synfin) -> None:
+    """Thousands of events at a time, in few large writes: the file opens up to its last whole block."""
+    load_process = subprocess.Popen(
+        [sys.executable, "-c", LOAD.replace("range(60)", "range(4000)")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    file = synfin.folder / "killed.pcapng"
+    try:
+        assert load_process.stdin and load_process.stdout
+        assert load_process.stdout.read(5) == b"ready"
+        run = synfin.start("record", "-w", file.name, "--pid", str(load_process.pid))
+        wait_for(lambda: file.exists() and file.stat().st_size > 0, "the recording")
+        load_process.stdin.write(b"go\n")
+        load_process.stdin.flush()
+        wait_for(lambda: file.stat().st_size > 1_000_000, "a megabyte of it")
+        run.send_signal(signal.SIGKILL)
+        run.wait()
+    finally:
+        load_process.kill()
+        load_process.communicate()
+    with file.open("rb") as recording:
+        reader = RecordingReader(recording)
+        assert sum(map(len, reader.batches())) > 1000
+    assert len(reader.notes) <= 1 and all("cut off in the middle" in note for note in reader.notes)
 
 
 def feed_of(file: Path) -> int:

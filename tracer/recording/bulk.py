@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from tracer.batch import Batch
 from tracer.events import HEAD, NUMBER, PAYLOAD
-from tracer.kinds import HEAD_FIELDS, KINDS, TYPES, Evidence, Field, Source
+from tracer.kinds import HEAD_FIELDS, KINDS, TYPES, Evidence, Field, Kind, Source
 from tracer.recording import loops
 from tracer.recording.fields import HEAD as HEAD_NAMES
 from tracer.recording.fields import PREFIX, WRITTEN
@@ -50,6 +50,11 @@ def _form(field: Field) -> tuple[int, int]:
     return _SHOWN.get(kind.shown, _FORMS.get(kind.numpy, loops.TEXT)), length
 
 
+def _in_bulk(kind: Kind) -> bool:
+    texts = sum(TYPES[field.type].shown == "text" for field in kind.fields)
+    return numeric(kind.name) and texts <= loops.TEXTS
+
+
 class _Tables:
     """The table of kinds as the loops want it; group is the number of the kind."""
 
@@ -60,7 +65,7 @@ class _Tables:
         self.texts = np.zeros((2, len(KINDS) + 1, loops.TEXTS, 2), np.int64)
         head = {field.name: field for field in HEAD_FIELDS}
         for kind in KINDS:
-            if not numeric(kind.name):
+            if not _in_bulk(kind):
                 continue
             number = NUMBER[kind.name]
             found = [(head[name], HEAD, 0) for name in ("time", *HEAD_NAMES)]
@@ -182,7 +187,7 @@ class Bulk:
         self._stamp, self._words = _array(b"__REALTIME_TIMESTAMP="), _array(b"\nMESSAGE=")
         self._after = _array(b"\nPRIORITY=6\nSYSLOG_IDENTIFIER=synfin\n")
         self._bulky = np.zeros(len(KINDS) + 1, bool)
-        self._bulky[[NUMBER[kind.name] for kind in KINDS if numeric(kind.name)]] = True
+        self._bulky[[NUMBER[kind.name] for kind in KINDS if _in_bulk(kind)]] = True
         self._with_ends = np.zeros(len(KINDS) + 1, bool)
         self._with_ends[[number for number, dtype in PAYLOAD.items() if "saddr" in (dtype.names or ())]] = True
 
