@@ -106,6 +106,20 @@ def run(
     run_scenario(Request(scenario, step, form, recording, pace, wait, not no_kernel, plain_glyphs, check, family))
 
 
+@synfin.command()
+@click.argument("claims", nargs=-1, metavar="[ID]...")
+@click.option("--json", "form", flag_value="json", help="One JSON object a claim.")
+@click.option("--markdown", "form", flag_value="markdown", help="A Markdown table.")
+@click.option("--quick", is_flag=True, help="Leave out what takes a minute or more.")
+@click.option("--no-kernel", is_flag=True, help="Do without kernel probes; says which claims cannot be decided then.")
+@click.option("--keep", metavar="DIR", help="Where the recordings go (default: the user's data folder).")
+def verify(claims: tuple[str, ...], form: str | None, quick: bool, no_kernel: bool, keep: str | None) -> None:
+    """Put claims about TCP to the test (all, or those named: C08), and say what is true on this machine."""
+    from tui.cli_verify import verify as put_to_the_test
+
+    put_to_the_test(claims, form or "text", kernel=not no_kernel, slow=not quick, keep=keep)
+
+
 def _traced(command: Callable[..., None]) -> Callable[..., None]:
     """What trace and record have in common: who is traced, how long, and what is run."""
     options = (

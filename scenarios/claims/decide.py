@@ -1,0 +1,132 @@
+"""Putting claims to the test: play what they need, each play once, and ask.
+
+A play whose own checks do not hold decides nothing: what it was to show was not there. The same goes for a machine on
+which it cannot be played, or where the evidence is missing because no probe may look; the reason is then the verdict.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import platform
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import scenarios.claims
+from scenarios import registry
+from scenarios.claims.claim import CLAIMS, Claim, Verdict
+from scenarios.performance import Performance, perform
+from scenarios.sights import CannotTell, Seen
+from scenarios.stage import Stage, StageError
+from tracer import __version__
+from tracer.kernel.source import KernelError
+from tracer.recording.writer import Recorder, RecordingError
+
+BESIDES = ("claim", "decide")
+"""Modules of this package that hold no claims."""
+
+
+@dataclass(frozen=True)
+class Decided:
+    """A claim and what became of it."""
+
+    claim: Claim
+    verdict: Verdict
+    recording: str
+    """Path of the recording to look at; empty where there is none."""
+
+
+@dataclass
+class _Played:
+    """A play that was wanted: its performance, or why there is none."""
+
+    performance: Performance | None
+    why_not: str
+    recording: str = ""
+
+
+def every() -> dict[str, Claim]:
+    """All claims by id, in their order."""
+    for module in pkgutil.iter_modules(scenarios.claims.__path__):
+        if module.name not in BESIDES:
+            importlib.import_module(f"scenarios.claims.{module.name}")
+    return dict(sorted(CLAIMS.items()))
+
+
+def decide(
+    claims: Sequence[Claim], folder: Path | None, *, probes: bool = True, slow: bool = True
+) -> Iterator[Decided]:
+    """Decide claims in their order. Recordings go to `folder`, if one is given; `slow=False` leaves long plays out."""
+    house = _House(folder, probes, slow)
+    long = [name for each in claims for name in each.plays if name in _known() and registry.find(name).slow]
+    house.begin(list(dict.fromkeys(long)) if slow else [])
+    for each in claims:
+        plays = [house.play(name) for name in each.plays]
+        recording = next((play.recording for play in plays if play.recording), "")
+        yield Decided(each, _verdict(each, plays), recording)
+
+
+def _known() -> list[str]:
+    return list(registry.names())
+
+
+def _verdict(each: Claim, plays: list[_Played]) -> Verdict:
+    for name, play in zip(each.plays, plays, strict=True):
+        if play.performance is None:
+            return Verdict("undecided", f"{name} could not be played: {play.why_not}")
+        if wrong := play.performance.complaints():
+            return Verdict("undecided", f"{name} did not go as told: {wrong[0]}")
+    try:
+        return each.decide(*(Seen(play.performance.timeline) for play in plays if play.performance))
+    except CannotTell as failure:
+        return Verdict("undecided", str(failure))
+    except (IndexError, StopIteration, KeyError) as failure:  # something it looks at is not there
+        return Verdict("undecided", f"the timeline lacks what decides it ({type(failure).__name__}: {failure})")
+
+
+class _House:
+    """Plays each scenario once, the long ones beside the others."""
+
+    def __init__(self, folder: Path | None, probes: bool, slow: bool) -> None:
+        self._folder, self._probes, self._slow = folder, probes, slow
+        self._played: dict[str, _Played] = {}
+        self._under_way: dict[str, threading.Thread] = {}
+
+    def begin(self, names: Sequence[str]) -> None:
+        """Start these now; whoever asks for one waits for it."""
+        for name in names:
+            thread = threading.Thread(target=lambda name=name: self._played.setdefault(name, self._perform(name)))
+            self._under_way[name] = thread
+            thread.daemon = True
+            thread.start()
+
+    def play(self, name: str) -> _Played:
+        """What became of a play."""
+        if name in self._under_way:
+            self._under_way[name].join()
+        if name not in self._played:
+            self._played[name] = self._perform(name)
+        return self._played[name]
+
+    def _perform(self, name: str) -> _Played:
+        if name not in _known():
+            return _Played(None, "there is no such scenario here")
+        if registry.find(name).slow and not self._slow:
+            return _Played(None, "it takes long, and was left out")
+        try:
+            return self._record(name)
+        except (StageError, KernelError, RecordingError, OSError) as failure:
+            return _Played(None, str(failure))
+
+    def _record(self, name: str) -> _Played:
+        if self._folder is None:
+            return _Played(perform(Stage.of(name), probes=self._probes), "")
+        path = str(self._folder / f"{name}.pcapng")
+        recorder = Recorder(path, {"version": __version__, "kernel": platform.release(), "scenario": name})
+        try:
+            performance = perform(Stage.of(name), probes=self._probes, sinks=[recorder])
+        finally:
+            recorder.close(recorder.written, 0)
+        return _Played(performance, "", path)
