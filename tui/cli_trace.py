@@ -290,6 +290,9 @@ def _tell(feed: TraceFeed) -> None:
         _remark(f"recorded {recorder.written} events in {recorder.path}")
     if feed.lost:
         _remark(f"{feed.lost} events were lost")
+    skipped = sum(status.missed for status in feed.kernel.status()) if feed.kernel is not None else 0
+    if skipped:  # recursion_misses: nobody knows whether it would have been recorded
+        _remark(f"{skipped} runs of probes were passed over by the kernel: each may have been an event more")
 
 
 def _farewell(feed: TraceFeed, request: Request) -> None:
