@@ -139,7 +139,7 @@ def programs(facts: Facts, seen: Seen) -> Lines:
         lines += [Content(""), Content.styled("script", "bold")]
         lines += Content(f"{clean(world.step['actor'])}: {clean(world.step['text'])}").wrap(56)
     if not threads:
-        lines.append(Content("No thread was seen: that takes the probes of the scheduler."))
+        lines += Content("No thread is known here: they have ended, or no probe watched the scheduler.").wrap(42)
     return Lines("Programs", (*lines, *legend), right=f"{len(threads)} threads")
 
 

@@ -6,13 +6,14 @@ import pytest
 from textual.pilot import Pilot
 
 from tests.tui.conftest import MakeApp
-from tests.tui.stories import Story, half_close
+from tests.tui.stories import START, Story, half_close
 from tests.tui.test_screen import NARROW, WIDE, header, settled
 from tui.app import SynfinApp
 from tui.ladder.widget import Ladder
 from tui.screens.focus import FocusScreen
 from tui.widgets.filter_bar import FilterBar, completed, hint
 from tui.widgets.inspector import Inspector
+from tui.widgets.lines_pane import LinesPane
 from tui.widgets.overview import Overview
 
 
@@ -190,3 +191,33 @@ async def test_a_click_on_a_link_follows_it_and_nothing_needs_the_mouse(make_app
         await pilot.click(pane, offset=(14, line))
         await settled(pilot)
         assert app.trace.view.cursor == 2
+
+
+async def test_the_list_of_problems_follows_a_live_run(make_app: MakeApp) -> None:
+    story = Story()
+    half_close(story, 1)
+    timeline = story.onto()
+    app = make_app(timeline, mode="live", finished=False)
+    async with app.run_test(size=WIDE) as pilot:
+        await settled(pilot)
+        clock = [100.0]
+        app.trace._clock = lambda: clock[0]
+        await pilot.press("L")
+        await settled(pilot)
+        pane = app.screen.query_one("#lints", LinesPane)
+        assert "0 found" in pane.text
+        story.builder.add("trace:lost", START + 3_000_000_000, {"lost": 3, "total": 3})
+        story.onto(timeline)
+        clock[0] += 3
+        app.trace.look()
+        app.trace.look()
+        await settled(pilot)
+        assert "1 found" in pane.text and "events-lost" in pane.text
+
+
+async def test_who_is_traced_is_no_filter_of_the_view(make_app: MakeApp) -> None:
+    app = make_app(title="port 8080")
+    app.trace.feed.filter = "port 8080"  # type: ignore[misc]
+    async with app.run_test(size=WIDE) as pilot:
+        await settled(pilot)
+        assert "filter: none" in header(app)

@@ -277,7 +277,7 @@ class Picture(Screen[None]):
     def _paint_header(self) -> None:
         view, feed = self.view, self.feed
         connection, mode, finder = view.connection, self._mode(), self.finder
-        looked_for = feed.filter
+        looked_for = feed.filter if feed.filter != self._title else ""  # who is traced may be the title already
         if finder is not None:
             more = "" if finder.complete else f" … {finder.scanned / max(len(self.timeline), 1):.0%}"
             looked_for = f"{finder.text} ({len(finder):,} found{more})"

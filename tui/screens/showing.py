@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from tui.panes import NAMES
 from tui.screens.picture import Picture
+
+LINT_SECONDS: Final = 2.0
+"""While it is shown, the list of problems is brought up to date at most that often."""
 
 
 class Showing(Picture):
     """The picture with the panes' keys."""
 
+    _linted = 0.0
+
+    def look(self) -> None:
+        now = self._clock()
+        if self.pane == "lints" and self.problems.stale and now >= self._linted + LINT_SECONDS:
+            self._linted = now
+            self._look_for_problems()
+        super().look()
+
     def show_pane(self, name: str, aside: bool = True) -> None:
         """That pane from now on; empty: what the size of the terminal suggests."""
         self.pane, self.aside = name, aside
         self._arrange()
-        if name == "lints":
-            self._look_for_problems()
+        self._linted = 0.0
         self.call_after_refresh(self._fit)
 
     def action_pane(self, name: str) -> None:
@@ -67,6 +80,7 @@ class Showing(Picture):
             self.run_worker(self._read_problems, thread=True, exclusive=True, group="problems")
         else:
             self.problems.refresh()
+            self._asked, self._inspect_due = None, 0.0
 
     def _read_problems(self) -> None:
         """In another thread."""
