@@ -58,6 +58,8 @@ INSPECT_SECONDS: Final = 0.1
 """While the cursor rides a live tail, the inspector follows at most that often."""
 FLOOD: Final = 1_000
 """Events since the last look past which a riding inspector tells of the event alone."""
+PARTS: Final = 2
+"""Parts of the timeline that are searched between two frames, ten milliseconds or so each."""
 LONG: Final = 20_000
 """Events to fold past which the answer is worked out in another thread (some tenths of a second)."""
 
@@ -232,7 +234,7 @@ class Picture(Screen[None]):
         """Look for matches a while; True while there is more to look at."""
         if self.finder is None or self.finder.complete:
             return False
-        if self.finder.scan():
+        if any([self.finder.scan() for _ in range(PARTS)]):
             self._drawn = ()
             self._overview_due = 0.0
         self.view.among = self.finder.conns
