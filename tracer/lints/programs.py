@@ -44,11 +44,11 @@ def leak(timeline: Timeline, limits: Limits) -> Iterator[Finding]:
                 words = f"{event.call}() = {result(event['ret'])}: process {event.pid} has no descriptor left"
                 yield found("fd-leak", event, f"{words}; {waiting} of its connections are in CLOSE-WAIT")
             continue
+        yield from _kept(since, owner, event.time, told, limits)  # first: this event may be what ends the waiting
         if event["new"] == State.CLOSE_WAIT:
             since[event.cookie] = event
         elif event["old"] == State.CLOSE_WAIT:
             since.pop(event.cookie, None)
-        yield from _kept(since, owner, event.time, told, limits)
     yield from _kept(since, owner, end_of(timeline), told, limits)
 
 
