@@ -234,7 +234,7 @@ class Picture(Screen[None]):
         """Look for matches a while; True while there is more to look at."""
         if self.finder is None or self.finder.complete:
             return False
-        if any([self.finder.scan() for _ in range(PARTS)]):
+        if any(self.finder.scan() for _ in range(PARTS)):
             self._drawn = ()
             self._overview_due = 0.0
         self.view.among = self.finder.conns
