@@ -120,6 +120,41 @@ def verify(claims: tuple[str, ...], form: str | None, quick: bool, no_kernel: bo
     put_to_the_test(claims, form or "text", kernel=not no_kernel, slow=not quick, keep=keep)
 
 
+@synfin.command()
+@click.option("--model", metavar="M[,M...]", default="epoll-level", show_default=True, help="Server models, or all.")
+@click.option("--experiment", metavar="NAME", help="A comparison with a question of its own, instead of --model.")
+@click.option("--list", "listed", is_flag=True, help="The models and the experiments, one line each.")
+@click.option("--connections", type=click.IntRange(1, 1_000_000), default=1000, show_default=True, metavar="N")
+@click.option("--rate", type=click.FloatRange(1), default=2000.0, show_default=True, metavar="R",
+              help="New connections a second.")  # fmt: skip
+@click.option("--messages", metavar="M|max", default="1000", show_default=True, help="Messages a second in all.")
+@click.option("--size", type=click.IntRange(1, 1 << 20), default=64, show_default=True, metavar="B", help="Bytes each.")
+@click.option("--duration", type=click.FloatRange(0.1, 3600), default=5.0, show_default=True, metavar="S",
+              help="How long messages flow.")  # fmt: skip
+@click.option("--pool/--per-request", default=True, help="Connections that stay, or a new one for each message.")
+@click.option("--slow", type=click.IntRange(0), default=0, metavar="K", help="Clients besides that drip bytes.")
+@click.option("--resets", type=click.IntRange(0), default=0, metavar="K", help="Connections cut off meanwhile (RST).")
+@click.option("--clients", type=click.IntRange(1, 250), metavar="C", help="Client processes (default: as needed).")
+@click.option("--runs", type=click.IntRange(1, 100), default=1, show_default=True, metavar="N", help="Of each model.")
+@click.option("--workers", type=click.IntRange(1, 1000), metavar="N", help="Server: size of a pool.")
+@click.option("--queue", type=click.IntRange(1), metavar="N", help="Server: connections that may wait for the pool.")
+@click.option("--when-full", type=click.Choice(["wait", "reject"]), help="Server: a full pool makes wait or rejects.")
+@click.option("--buffer", type=click.IntRange(1), metavar="B", help="Server: bytes asked of each recv().")
+@click.option("--deadline", type=click.FloatRange(0), metavar="S", help="Server: for a whole message; 0: none.")
+@click.option("--work", type=click.FloatRange(0), metavar="S", help="Server: what answering a message takes.")
+@click.option("--backlog", type=click.IntRange(0), metavar="N", help="Server: connections that may wait for accept().")
+@click.option("--prometheus", type=int, metavar="PORT", help="Metrics on 127.0.0.1 while it runs; 0: any free port.")
+@_text
+@_json
+@click.option("--markdown", "form", flag_value="markdown", help="A Markdown table.")
+@_ascii
+def load(form: str | None, plain_glyphs: bool, **typed: Any) -> None:
+    """Load server models with real clients on loopback, and compare what each took for it."""
+    from tui.cli_load import begin
+
+    begin(typed, form or _form_for_output(), ascii_only=plain_glyphs)
+
+
 def _traced(command: Callable[..., None]) -> Callable[..., None]:
     """What trace and record have in common: who is traced, how long, and what is run."""
     options = (

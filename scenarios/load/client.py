@@ -26,6 +26,7 @@ from collections import deque
 from typing import Any, Final
 
 from scenarios.load.plan import Outcome, Plan
+from scenarios.load.ties import go_with_the_parent
 
 PORTS_EACH: Final = 10_000
 CONNECT_SECONDS: Final = 30.0
@@ -94,7 +95,7 @@ class Client:
         sent = resets = 0
         dripped = began
         while (now := time.monotonic()) < began + plan.duration:
-            offered = math.inf if math.isinf(plan.messages) else int((now - began) * plan.messages)
+            offered = math.inf if math.isinf(plan.messages) else math.ceil((now - began) * plan.messages)
             while sent < offered and self._offer(now if math.isinf(plan.messages) else began + sent / plan.messages):
                 sent += 1
             if now > dripped + DRIP_SECONDS:
@@ -102,7 +103,9 @@ class Client:
                 self._drip()
             while resets < plan.resets * (now - began) / plan.duration and self._cut_one():
                 resets += 1
-            self._turn(0.001)
+            self._turn(
+                min(0.001, max(began + sent / plan.messages - now, 0)) if 0 < plan.messages < math.inf else 0.001
+            )
         over = time.monotonic() + CONNECT_SECONDS
         while self._under_way and time.monotonic() < over:  # what was asked may still be answered
             self._turn(0.01)
@@ -177,7 +180,8 @@ class Client:
         peer.rest = peer.rest[sent:]
 
     def _turn(self, timeout: float) -> None:
-        for fd, events in self.epoll.poll(timeout, BATCH):
+        select.select([self.epoll], (), (), timeout)  # epoll_wait takes whole milliseconds
+        for fd, events in self.epoll.poll(0, BATCH):
             peer = self.peers.get(fd)
             if peer is None:
                 continue
@@ -275,6 +279,7 @@ _BEGAN = time.monotonic()
 
 def main() -> None:
     """`client.py PLAN(JSON) HOST PORT PLACE`, then commands on standard input."""
+    go_with_the_parent()
     plan, host, port, place = sys.argv[1:5]
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

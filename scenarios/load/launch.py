@@ -19,6 +19,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from scenarios.load.ties import go_with_the_parent
+
 PERF_TYPE_TRACEPOINT: Final = 2
 ATTR_SIZE: Final = 64
 """PERF_ATTR_SIZE_VER0."""
@@ -74,7 +76,8 @@ def tracepoint() -> int | None:
 
 def main() -> None:
     """`launch.py CONTROL-FD FILES PROGRAM ARGS...`: FILES is the descriptor limit to ask for."""
-    control = socket.socket(fileno=int(sys.argv[1]))
+    go_with_the_parent()
+    control = socket.socket(fileno=int(sys.argv[1]))  # has ended where the parent was gone before: nothing is begun
     files = int(sys.argv[2])
     with contextlib.suppress(ValueError, OSError):  # past the hard limit only with CAP_SYS_RESOURCE
         resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))

@@ -1,7 +1,8 @@
 """What a server uses, read from outside: /proc of its processes, the kernel's TCP memory, its accept queue.
 
 A wake-up is a voluntary context switch: a thread has slept, and runs again. Memory is PSS, which counts a page that
-several workers share only once; where it may not be read, resident pages.
+several workers share only once; where it may not be read, resident pages. What a connection takes is told from the
+anonymous part of it: a page of a library counts less as soon as somebody else starts a Python, too.
 """
 
 from __future__ import annotations
@@ -9,37 +10,22 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Final
 
 from pyroute2 import DiagSocket
 
+from scenarios.load.report import Usage
 from tracer.states import State
 
-TICK: Final = os.sysconf("SC_CLK_TCK")
+CPUCLOCK_SCHED: Final = 2
+"""linux/posix-timers.h: the clock of a whole process, as the scheduler counts it."""
 PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 KIB: Final = 1024
-
-
-@dataclass
-class Usage:
-    """Used so far, or now; bytes and seconds."""
-
-    cpu: float = 0.0
-    memory: int = 0
-    threads: int = 0
-    files: int = 0
-    wakeups: int = 0
-    preemptions: int = 0
-    tcp_memory: int = 0
-    """Of the whole network namespace: /proc/net/sockstat."""
-
-    def since(self, before: Usage) -> Usage:
-        """Differences of what adds up; what is there now stays as it is."""
-        grown = {name: getattr(self, name) - getattr(before, name) for name in ("cpu", "wakeups", "preemptions")}
-        return Usage(**{**{each.name: getattr(self, each.name) for each in fields(self)}, **grown})
+DIAG_MEMINFO: Final = 1
+"""linux/inet_diag.h: 1 << (INET_DIAG_MEMINFO - 1)."""
 
 
 def usage(pids: Sequence[int]) -> Usage:
@@ -63,14 +49,18 @@ def family(pid: int) -> list[int]:
 
 def _add(found: Usage, process: Path) -> None:
     stat = (process / "stat").read_text().rsplit(")", 1)[1].split()
-    found.cpu += (int(stat[11]) + int(stat[12])) / TICK
+    found.cpu += _processor_time(int(process.name))
     found.threads += int(stat[17])
+    found.reserved += int(stat[20])
     found.files += sum(1 for _ in (process / "fd").iterdir())
     try:
         rollup = (process / "smaps_rollup").read_text()
-        found.memory += next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:")) * KIB
+        sizes = {words[0]: int(words[1]) * KIB for words in map(str.split, rollup.splitlines()[1:])}
+        found.memory += sizes["Pss:"]
+        found.own += sizes.get("Pss_Anon:", sizes["Pss:"])
     except OSError:
         found.memory += int(stat[21]) * PAGE
+        found.own += int(stat[21]) * PAGE
     for task in (process / "task").iterdir():
         for line in (task / "status").read_text().splitlines():
             if line.startswith("voluntary_ctxt_switches"):
@@ -79,8 +69,14 @@ def _add(found: Usage, process: Path) -> None:
                 found.preemptions += int(line.split()[1])
 
 
+def _processor_time(pid: int) -> float:
+    """Seconds that all threads of a process, ended ones too, were on a processor: to the nanosecond, not to the tick of
+    /proc/PID/stat. The number of the clock is what clock_getcpuclockid(3) would give."""
+    return time.clock_gettime((~pid << 3) | CPUCLOCK_SCHED)
+
+
 def tcp_memory() -> int:
-    """Bytes of the kernel's TCP buffers in this network namespace."""
+    """Bytes of the kernel's TCP buffers on this machine (tcp_prot.memory_allocated, of all its networks)."""
     for line in Path("/proc/net/sockstat").read_text().splitlines():
         if line.startswith("TCP:"):
             words = line.split()
@@ -110,3 +106,16 @@ class AcceptQueue:
     def close(self) -> None:
         """Let go."""
         self._diag.close()
+
+
+def buffers(port: int) -> float | None:
+    """Mean kernel memory of the established sockets at a local port, in bytes: receive queue, send queue, and what is
+    reserved for them in advance (INET_DIAG_MEMINFO: rmem, wmem, fmem). None where there is none."""
+    taken: list[int] = []
+    with contextlib.closing(DiagSocket()) as diag:
+        for family in (socket.AF_INET, socket.AF_INET6):
+            for row in diag.get_sock_stats(family=family, states=1 << State.ESTABLISHED, extensions=DIAG_MEMINFO):
+                memory = row.get_attr("INET_DIAG_MEMINFO") if row["idiag_sport"] == port else None
+                if memory is not None:
+                    taken.append(sum(memory[f"idiag_{name}"] for name in ("rmem", "wmem", "fmem")))
+    return sum(taken) / len(taken) if taken else None

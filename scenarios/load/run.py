@@ -7,6 +7,8 @@ all connections stand; what it holds is read at its end.
 from __future__ import annotations
 
 import contextlib
+import functools
+import importlib.util
 import json
 import math
 import os
@@ -18,13 +20,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from scenarios.load.measure import AcceptQueue, Usage, usage
+from scenarios.load.measure import AcceptQueue, buffers, usage
 from scenarios.load.plan import Outcome, Plan
+from scenarios.load.report import LoadFailed, Moment, Report, Usage
 from scenarios.servers.models import MODELS
 from scenarios.servers.service import Counters
 
@@ -33,81 +36,10 @@ STOP_SECONDS: Final = 20.0
 PACE: Final = 0.25
 """Seconds between two looks at a load under way."""
 SPARE_FILES: Final = 200
+DUMPED: Final = 5000
+"""Connections up to which the kernel is asked for the memory of each: it tells all of the machine."""
 EVENLY: Final = 0.9
 _ROOT: Final = str(Path(__file__).resolve().parent.parent.parent)
-
-
-class LoadFailed(RuntimeError):
-    """The load could not be brought about; str() says why."""
-
-
-@dataclass(frozen=True)
-class Moment:
-    """How a load stands."""
-
-    model: str
-    act: str
-    """connect, talk or close."""
-    seconds: float
-    """Since it began."""
-    counted: dict[str, int]
-    """The server's own counters."""
-    accept_queue: int
-    used: Usage
-
-
-@dataclass
-class Report:
-    """What came of a load against one model."""
-
-    model: str
-    plan: Plan
-    outcome: Outcome
-    used: Usage
-    """Over the second act; memory, threads and files at its end."""
-    base: Usage
-    """Of the server when nobody was connected."""
-    counted: dict[str, int]
-    accept_queue: int
-    """The longest seen."""
-    syscalls: int | None
-    """Of the server in the second act; None: not counted."""
-    notes: list[str] = field(default_factory=list)
-    said: str = ""
-    """What the server said when it ended."""
-
-    def figures(self) -> dict[str, Any]:
-        """The report as one flat row; seconds, bytes and counts."""
-        outcome, messages = self.outcome, max(self.outcome.messages, 1)
-        row: dict[str, Any] = {
-            "model": self.model,
-            "connections": outcome.connected,
-            "held": outcome.held,
-            "errors": dict(outcome.errors),
-            "connect_rate": outcome.connected / outcome.connect_seconds if outcome.connect_seconds else None,
-            "messages": outcome.messages,
-            "messages_rate": outcome.messages / outcome.seconds if outcome.seconds else None,
-        }
-        for name, histogram in (("connect", outcome.connect), ("round_trip", outcome.round_trip)):
-            for percent in (50, 90, 99, 99.9):
-                row[f"{name}_p{percent:g}"] = histogram.percentile(percent) if histogram.count else None
-        held = self.outcome.held
-        return row | {
-            "cpu": self.used.cpu,
-            "cpu_per_message": self.used.cpu / messages if outcome.messages else None,
-            "memory": self.used.memory,
-            "memory_per_connection": (self.used.memory - self.base.memory) / held if held else None,
-            "tcp_memory": self.used.tcp_memory,
-            "threads": self.used.threads,
-            "tasks": self.counted["tasks"],
-            "files": self.used.files,
-            "wakeups_per_message": self.used.wakeups / messages if outcome.messages else None,
-            "preemptions": self.used.preemptions,
-            "syscalls_per_message": self.syscalls / messages if self.syscalls and outcome.messages else None,
-            "accept_queue_max": self.accept_queue,
-            "server": {name: self.counted[name] for name in ("turned_away", "emfile", "timeouts", "errors")},
-            "notes": self.notes,
-        }
 
 
 class _Server:
@@ -127,6 +59,7 @@ class _Server:
         if number > 1:
             self.notes.append(f"{number} processes share the port: each may have {most} descriptors here")
             arguments = [*arguments, "--reuse-port"]
+        _check_package(model)
         try:
             for row in range(number):
                 self._start(model, min(wanted, most), [*arguments, "--row", str(row), "--port", str(self.address[1])])
@@ -195,6 +128,13 @@ class _Server:
         return b"".join(said).decode(errors="replace").strip()
 
 
+def _check_package(model: str) -> None:
+    """Raises LoadFailed when the model's package is not installed."""
+    if (package := MODELS[model].package) and importlib.util.find_spec(package) is None:
+        raise LoadFailed(f"the model {model} needs the package {package}: pip install 'synfin[servers]'")
+
+
+@functools.cache
 def _descriptors() -> int:
     """How many descriptors a process started by us may have: the hard limit, raised where the rights suffice."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -204,10 +144,21 @@ def _descriptors() -> int:
     return most if raised.returncode == 0 or hard == resource.RLIM_INFINITY else hard
 
 
+def clients_needed(plan: Plan) -> int:
+    """Client processes that it takes at least, for each may have only so many descriptors."""
+    return max(1, math.ceil((plan.connections + plan.slow) / (_descriptors() - SPARE_FILES)))
+
+
 class _Clients:
     """The client processes."""
 
     def __init__(self, plan: Plan, address: tuple[str, int]) -> None:
+        if (needed := clients_needed(plan)) > plan.clients:
+            raise LoadFailed(
+                f"this machine allows {_descriptors()} descriptors a process; {plan.connections} connections take "
+                f"{needed} client processes (--clients {needed})"
+            )
+        self._acting = False
         program = [sys.executable, "-m", "scenarios.load.client"]
         self.processes = [
             subprocess.Popen(
@@ -222,6 +173,7 @@ class _Clients:
 
     def act(self, word: str, meanwhile: Callable[[], None]) -> Outcome:
         """Let all of them do one act; what they saw, all acts so far together. Raises LoadFailed."""
+        self._acting = True
         for process in self.processes:
             assert process.stdin is not None
             with contextlib.suppress(BrokenPipeError):
@@ -238,11 +190,14 @@ class _Clients:
                 outcome.merge(json.loads(line))
                 waiting.discard(pipe)
             meanwhile()
+        self._acting = False
         return outcome
 
     def end(self) -> None:
-        """End them."""
+        """End them; at once, when they are in the middle of an act: then somebody has interrupted it."""
         for process in self.processes:
+            if self._acting:
+                process.kill()
             if process.stdin is not None:
                 process.stdin.close()
         for process in self.processes:
@@ -258,7 +213,10 @@ class _Clients:
 def run(
     model: str, plan: Plan, arguments: Sequence[str] = (), watch: Callable[[Moment], None] = lambda moment: None
 ) -> Report:
-    """Load one model. `arguments` go to the server; `watch` is called a few times a second. Raises LoadFailed."""
+    """Load one model. `arguments` go to the server; `watch` is called a few times a second. Raises LoadFailed.
+
+    What `watch` raises ends the load, and nothing of it stays.
+    """
     with tempfile.TemporaryDirectory(prefix="synfin-load-") as folder, contextlib.ExitStack() as undo:
         server = _Server(model, plan, arguments, Path(folder))
         undo.callback(server.end)
@@ -280,19 +238,14 @@ def run(
         before, calls_before = server.used(), server.syscalls()
         outcome = clients.act("talk", look("talk"))
         used, calls, counted = server.used().since(before), server.syscalls(), server.counted()
+        skmem = buffers(server.address[1]) if plan.connections <= DUMPED else None
         outcome.connect_seconds = connected.connect_seconds or outcome.seconds
         clients.act("close", look("close"))
         said = server.end()
     syscalls = calls - calls_before if calls is not None and calls_before is not None else None
-    return Report(model, plan, outcome, used, base, counted, queue.most, syscalls, server.notes, said)
+    return Report(model, plan, outcome, used, base, counted, queue.most, syscalls, skmem, server.notes, said)
 
 
 def _json(plan: Plan) -> str:
     told = asdict(plan)
     return json.dumps({name: "inf" if value == float("inf") else value for name, value in told.items()})
-
-
-def compare(models: Sequence[str], plan: Plan, arguments: Sequence[str] = ()) -> Iterator[Report]:
-    """One model after the other under the same load."""
-    for model in models:
-        yield run(model, plan, arguments)

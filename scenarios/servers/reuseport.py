@@ -18,6 +18,7 @@ import socket
 import sys
 from types import FrameType
 
+from scenarios.load.ties import go_with_the_parent
 from scenarios.servers import epoll_level
 from scenarios.servers.service import Service
 
@@ -45,6 +46,7 @@ def main() -> None:
     for row in range(service.options.workers):
         worker = os.fork()
         if worker == 0:
+            go_with_the_parent(signal.SIGTERM)
             work(row, port, ready)
             os._exit(0)
         workers.append(worker)

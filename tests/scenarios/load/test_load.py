@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from scenarios.load.plan import Histogram, Outcome, Plan
-from scenarios.load.run import LoadFailed, Moment, run
+from scenarios.load.report import LoadFailed, Moment
+from scenarios.load.run import run
 
 
 def test_plan_is_shared_out_whole() -> None:
@@ -52,7 +54,7 @@ def test_pool(model: str) -> None:
     assert 400 <= outcome.messages <= 500 and outcome.round_trip.count == outcome.messages
     assert report.counted["messages"] == outcome.messages, "each message counted by both sides"
     assert report.counted["accepted"] == 123
-    assert report.used.files >= 113 and report.used.memory > report.base.memory > 0
+    assert report.used.files >= 113 and report.used.own > report.base.own > 0
     assert "closed after their last answer, 0 reset" in report.said
     assert {moment.act for moment in moments} >= {"connect", "talk"}
     figures = report.figures()
@@ -79,6 +81,19 @@ def test_syscalls_are_counted(pytestconfig: pytest.Config) -> None:
 def test_a_server_that_does_not_start_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(LoadFailed, match=r"threads did not start: .*workers"):
         run("threads", Plan(connections=1), ["--workers", "many"])
+
+
+def test_too_few_descriptors_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scenarios.load.run._descriptors", lambda: 300)
+    plan = Plan(connections=250, messages=10, duration=0.3)
+    sentence = (
+        r"^this machine allows 300 descriptors a process; 250 connections take 3 client processes \(--clients 3\)$"
+    )
+    with pytest.raises(LoadFailed, match=sentence):
+        run("epoll-level", plan)
+    report = run("epoll-level", replace(plan, clients=3))
+    assert report.outcome.held == 250
+    assert report.notes == ["2 processes share the port: each may have 300 descriptors here"]
 
 
 def test_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
