@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from tracer.kinds import Certainty, Side
 from tracer.replay.analysis import findings_of
-from tracer.replay.infer_lives import Life
+from tracer.replay.life_rows import STATES
 from tracer.segments import ACK
 from tracer.states import State, Trigger
 from tracer.timeline import address
@@ -27,8 +27,7 @@ from tracer.words import endpoint, flags
 Array = NDArray[Any]
 Make = Callable[[Any], Any]
 
-PASSING = frozenset({State.UNKNOWN, State.CLOSE})
-"""States without a length of their own: nothing was there, or nothing is left."""
+_NAMES = tuple(state.name for state in State)
 
 
 @lru_cache(1 << 16)
@@ -183,16 +182,10 @@ class Connections(Rows):
     """Findings of all its packets together; zeros where they were not collected."""
     flags: Array
     """Control bits of all its packets together; likewise."""
-    states: Array
-    """Last state of client and server, shape (n, 2); zeros where states are not inferred."""
-    certainty: Array
-    """tracer.kinds.Certainty of both."""
-    lives: list[tuple[Life | None, Life | None]]
-    """Their lives."""
+    lived: Array
+    """LIVED: the states of client and server; zeros where states are not inferred."""
     start: int
     """ns: when the capture's first segment was seen."""
-    until: int
-    """ns: the last moment seen of the capture, up to which TIME_WAIT lasts; other states end with the last segment."""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -216,14 +209,24 @@ class Connections(Rows):
 
     def times(self, side: int) -> list[dict[str, int]]:
         """ns spent in each state by the client (0) or the server (1)."""
-        found = []
-        for both, last in zip(self.lives, self.rows["last_time"].tolist(), strict=True):
-            life = both[side]
-            # Of an end that went silent only TIME_WAIT is known to have lasted: it needs no packets.
-            waits = life is not None and life.states[-1:] == [State.TIME_WAIT]
-            spent = life.spent(self.until if waits else last).items() if life else ()
-            found.append({state.name: ns for state, ns in spent if state not in PASSING})
-        return found
+        base = side * STATES
+        which, spent = (self.lived[name][:, base : base + STATES].tolist() for name in ("which", "spent"))
+        return [
+            {_NAMES[state]: ns for state, ns in zip(states[:count], times, strict=False)}
+            for count, states, times in zip(self.lived["count"][:, side].tolist(), which, spent, strict=True)
+        ]
+
+    @property
+    def states(self) -> Array:
+        """Last state of client and server, shape (n, 2); zeros where states are not inferred."""
+        column: Array = self.lived["state"]
+        return column
+
+    @property
+    def certainty(self) -> Array:
+        """tracer.kinds.Certainty of both."""
+        column: Array = self.lived["certainty"]
+        return column
 
     def _text(self) -> list[str]:
         (clients, cports), (servers, sports) = self.point(0), self.point(1)

@@ -24,7 +24,7 @@ from tracer.replay import Replay, analysed
 from tracer.replay.history import likely_responder
 from tracer.replay.infer import Found, Pair
 from tracer.replay.infer_engine import FastInference
-from tracer.replay.infer_lives import Life
+from tracer.replay.life_rows import LIVED, sided
 from tui.cli_analyze_text import Info
 
 Array = NDArray[Any]
@@ -159,8 +159,7 @@ class Analysis:
         if self._inference is None:
             return []
         if self._table == "connections":
-            for pair in self._inference.follow(segments, analysis["stream"], first):
-                self._pairs[pair.stream] = pair
+            self._inference.follow(segments, analysis["stream"], first)
             return []
         found = self._inference.feed(segments, analysis["stream"], first)
         places: dict[int, int] = {}
@@ -185,22 +184,25 @@ class Analysis:
             self._pairs.pop(stream, None)
 
     def _connections(self, rows: Array) -> Connections:
-        states, certainty = np.zeros((len(rows), 2), np.uint8), np.zeros((len(rows), 2), np.uint8)
-        lives: list[tuple[Life | None, Life | None]] = [(None, None)] * len(rows)
-        known = rows if self._pairs else rows[:0]
-        for number, (stream, flipped, high, low, port, high2, low2, port2) in enumerate(
-            known[["stream", "flipped", "src_hi", "src_lo", "sport", "dst_hi", "dst_lo", "dport"]].tolist()
-        ):
-            pair = self._pairs.pop(stream, None)
-            if pair is not None:
-                client = pair.points.index((high2, low2, port2) if flipped else (high, low, port))
-                ends = (pair.ends[client], pair.ends[1 - client])
-                states[number] = [end.state for end in ends]
-                certainty[number] = [end.certainty for end in ends]
-                lives[number] = (pair.lives[client], pair.lives[1 - client])
+        if self._inference is not None:
+            lived = self._inference.lived(rows["stream"], rows["last_time"], self._latest)
+            lived = sided(lived, _client_is_second(rows))
+        else:
+            lived = np.zeros(len(rows), LIVED)
         none = np.zeros(len(rows), np.int64)
         findings, flags = self._collected.of(rows["stream"]) if self._collected is not None else (none, none)
-        return Connections(rows, findings, flags, states, certainty, lives, self._start or 0, self._latest)
+        return Connections(rows, findings, flags, lived, self._start or 0)
+
+
+def _client_is_second(rows: Array) -> NDArray[np.bool_]:
+    """Whether the client is the end whose address and port sort second."""
+    second, same = np.zeros(len(rows), np.bool_), np.ones(len(rows), np.bool_)
+    for source, target in (("sport", "dport"), ("src_lo", "dst_lo"), ("src_hi", "dst_hi")):  # the last decides
+        equal = rows[source] == rows[target]
+        second = np.where(equal, second, rows[source] > rows[target])
+        same &= equal
+    found: NDArray[np.bool_] = (second ^ (rows["flipped"] > 0)) & ~same
+    return found
 
 
 class Sides:

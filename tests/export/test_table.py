@@ -23,6 +23,7 @@ from tracer.filter_tables import COLUMNS
 from tracer.kinds import Side
 from tracer.replay import Replay
 from tracer.replay.infer import Inference
+from tracer.replay.life_rows import LIVED
 from tracer.segments import ACK
 from tracer.words import clean
 
@@ -52,9 +53,8 @@ def connections() -> Connections:
     rows, replay = segments(TALK), Replay(compiled=False)
     replay.feed(rows)
     found = replay.connections()
-    none = np.zeros((len(found), 2), np.uint8)
     zeros = np.zeros(len(found), np.int64)
-    return Connections(found, zeros, zeros, none, none, [(None, None)] * len(found), 0, 0)
+    return Connections(found, zeros, zeros, np.zeros(len(found), LIVED), 0)
 
 
 def states() -> Changes:

@@ -8,13 +8,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tests.replay.test_engine import TEMPLATES, short_connections, traffic
 from tests.replay.transcript import segments
-from tracer.replay import Replay, infer_book, infer_engine
+from tracer.replay import Replay, infer_book, infer_compiled, infer_engine
 from tracer.replay.infer import Found, Inference
+from tracer.replay.infer_compiled import CODE, ENTRY
 from tracer.replay.infer_engine import FastInference
+from tracer.replay.infer_lives import Life
+from tracer.replay.infer_rows import End
+from tracer.replay.infer_tables import FORGOTTEN
+from tracer.replay.life_rows import LIVED, Lives, summary
+from tracer.replay.rows import layout
 from tracer.states import State, Trigger
 
 SECOND = 1_000_000_000
@@ -66,21 +74,89 @@ def test_compiled_says_what_plain_says(seed: int) -> None:
     assert {found.change.certainty for found in one} == {1, 2, 3}
 
 
-def test_lives_alone_are_the_same_lives() -> None:
-    pytest.importorskip("numba", reason="numba is not installed")
+def lived(inference: FastInference, rows: NDArray[Any], batch: int) -> NDArray[Any]:
+    """What is told of each stream at last; every seventh is told of in the middle, before it may be over."""
+    numbers, until = streams(rows), int(rows["time"].max())
+    told = np.zeros(int(numbers.max()) + 1, LIVED)
+    last = np.array([rows["time"][numbers == stream].max() for stream in range(len(told))])
+    some = np.arange(0, len(told), 7)
+    for i in range(0, len(rows), batch):
+        inference.follow(rows[i:][:batch], numbers[i:][:batch], i)
+        if i // batch == len(rows) // batch // 2:
+            some = some[some < numbers[i]]
+            told[some] = inference.lived(some, last[some], until)
+            assert not inference.lived(some, last[some], until)["state"].any(), "once"
+    rest = np.setdiff1d(np.arange(len(told)), some)
+    told[rest] = inference.lived(rest, last[rest], until)
+    return told
+
+
+def test_lives_in_rows_are_the_lives_of_objects(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = crowd(8000, 5)
-    numbers = streams(rows)
-    fast = FastInference(compiled=True)
-    new = [pair for i in range(0, 8000, 900) for pair in fast.follow(rows[i:][:900], numbers[i:][:900], i)]
-    pairs = {pair.stream: pair for pair in new}
-    found = FastInference(compiled=False).feed(rows, numbers)
-    plain = {one.pair.stream: one.pair for one in found if one.pair.number}
-    assert pairs.keys() == plain.keys()
-    for stream, pair in plain.items():
-        assert pair.ends == pairs[stream].ends
-        assert [(life.states, life.times) for life in pair.lives] == [
-            (life.states, life.times) for life in pairs[stream].lives
-        ]
+    plain = lived(FastInference(compiled=False), rows, 1000)
+    found = FastInference(compiled=False).feed(rows, streams(rows))
+    pairs = {one.pair.stream: one.pair for one in found if one.pair.number}
+    assert set(np.flatnonzero(plain["state"].any(axis=1)).tolist()) <= pairs.keys()
+    left = [pair for stream, pair in pairs.items() if stream % 7 and pair.left is None]
+    assert len(left) > 10
+    for pair in left:
+        assert plain["state"][pair.stream].tolist() == [end.state for end in pair.ends]
+    pytest.importorskip("numba", reason="numba is not installed")
+    assert (lived(FastInference(compiled=True), rows, 1000) == plain).all()
+    monkeypatch.setattr(infer_engine, "WORTH", 3500)
+    assert (lived(FastInference(), rows, 1000) == plain).all(), "handed over in the middle"
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(("change", "change", "change", "correct", "forget", "tell")),
+            st.integers(0, 2), st.integers(0, 1), st.integers(0, 12), st.integers(0, 12), st.integers(0, 9),
+        ),
+        max_size=60,
+    )
+)  # fmt: skip
+@settings(deadline=None, max_examples=60)
+def test_whatever_the_log_says_rows_and_objects_agree(steps: list[tuple[Any, ...]]) -> None:
+    pytest.importorskip("numba", reason="numba is not installed")
+    code = CODE.compile()
+    assert code is not None
+    lives, ends = Lives(), np.zeros(200, layout(End))
+    objects: dict[int, tuple[Life, Life]] = {}
+    over: set[int] = set()
+    told: set[int] = set()
+    now = 0
+    for number, (what, stream, row, old, new, later) in enumerate(steps):
+        now += later
+        if what == "tell":
+            found = lives.tell(code, ends, np.array([stream]), np.array([now]), now + 5)[0]
+            both = () if stream in told else objects.get(stream, ())
+            counts, which, spent = summary(both, now, now + 5)
+            assert (found["count"].tolist(), found["which"].tolist(), found["spent"].tolist()) == (counts, which, spent)
+            told.add(stream) if stream in objects else None
+            if stream in over:
+                over.discard(stream)
+                told.discard(stream)
+                del objects[stream]
+            continue
+        trigger, certainty = FORGOTTEN if what == "forget" else 1, 3 if what == "correct" else 2
+        log = np.zeros(1, ENTRY)
+        for name, value in zip(ENTRY.names or (), (number, 1 + stream, stream, now, row, old, new, trigger, certainty),
+                               strict=False):  # fmt: skip
+            log[name] = value
+        lives.record(code, log)
+        if what == "forget":
+            if stream in told:
+                told.discard(stream)
+                del objects[stream]
+            elif stream in objects:
+                over.add(stream)
+        elif stream not in told:
+            if stream in over:
+                over.discard(stream)
+                del objects[stream]
+            objects.setdefault(stream, (Life(), Life()))[row].change(now, old, new, corrected=what == "correct")
+    assert len(lives) == len(objects)
 
 
 def test_the_compiled_loop_takes_over_in_the_middle(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,8 +177,8 @@ def test_small_captures_never_import_numba() -> None:
 
 
 def test_without_numba_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(infer_engine.CODE, "load", lambda: None)
-    monkeypatch.setattr(infer_engine.CODE, "aside", lambda: None)
+    monkeypatch.setattr(infer_compiled.CODE, "load", lambda: None)
+    monkeypatch.setattr(infer_compiled.CODE, "aside", lambda: None)
     monkeypatch.setattr(infer_engine, "WORTH", 100)
     rows = crowd(300, 1)
     assert told(FastInference().feed(rows, streams(rows))) == told(Inference().feed(rows, streams(rows)))
@@ -122,7 +198,7 @@ def test_what_is_over_is_given_up_and_its_time_wait_ends_all_the_same(
     numbers = np.repeat(np.arange(count, dtype=np.uint32), length)
     inference = FastInference(compiled=compiled)
     for i in range(0, len(rows), 20_000):
-        inference.follow(rows[i : i + 20_000], numbers[i : i + 20_000], i)
+        inference.feed(rows[i : i + 20_000], numbers[i : i + 20_000], i)
     assert len(inference) <= kept
     assert inference.pair(0) is None
     assert inference.pair(count - 1) is not None
@@ -164,7 +240,9 @@ def test_memory_stays_flat_over_a_million_connections() -> None:
 
     sizes = []
     for first in range(0, 1_000_000, 5000):
-        inference.follow(short_connections(5000, first), np.repeat(np.arange(first, first + 5000), length), first)
+        numbers = np.arange(first, first + 5000)
+        inference.follow(short_connections(5000, first), np.repeat(numbers, length), first)
+        inference.lived(numbers, np.zeros(5000), 0)
         sizes.append(resident())
     assert len(inference) <= infer_book.KEPT
     assert max(sizes[100:]) - min(sizes[40:100]) < 40 << 20, "bytes; the first 200,000 connections fill the tables"

@@ -40,13 +40,14 @@ class Ending(NamedTuple):
 class Pair:
     """Both ends of one connection. Row 0 is the end whose address and port sort first, whoever opened."""
 
-    __slots__ = ("_inference", "_last", "client", "lives", "number", "points", "stream")
+    __slots__ = ("_inference", "client", "left", "lives", "number", "points", "stream", "told")
 
     def __init__(
         self, inference: Inference, number: int, stream: int, points: tuple[Endpoint, Endpoint], client: int
     ) -> None:
         self._inference = inference
-        self._last: tuple[Ending, Ending] | None = None
+        self.left: tuple[Ending, Ending] | None = None
+        """Where both ends were when it was given up."""
         self.number = number
         """Where the inference keeps its rows, while it does."""
         self.stream = stream
@@ -54,15 +55,17 @@ class Pair:
         self.client = client
         """The row that opened, or was seen first."""
         self.lives = (Life(), Life())
+        self.told = False
+        """Whether its lives have been told of, for who keeps the pair until then."""
 
     @property
     def ends(self) -> tuple[Ending, Ending]:
         """Both ends as they are now, or were when the connection was given up."""
-        return self._last or self._inference.ends(self.number)
+        return self.left or self._inference.ends(self.number)
 
     def leave(self, last: tuple[Ending, Ending]) -> None:
         """The rows have been given up."""
-        self._last = last
+        self.left = last
 
 
 class Found(NamedTuple):

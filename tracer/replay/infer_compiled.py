@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 import types
+from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any, Final
 
@@ -16,11 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracer.machine_code import Entry, Group, MachineCode
-from tracer.replay import hashing, infer_book, infer_rows, infer_rules, infer_sequence, lifetimes
+from tracer.replay import hashing, infer_book, infer_rows, infer_rules, infer_sequence, life_rows, lifetimes
 from tracer.replay.hashing import insert
 from tracer.replay.infer_book import advance, judge
 from tracer.replay.infer_rows import End
 from tracer.replay.infer_tables import Book, Known, Tables, Timer
+from tracer.replay.life_rows import LIVED, SHELF, Lives, Shelf
 from tracer.replay.rows import layout
 from tracer.segments import SEGMENT
 
@@ -171,10 +173,16 @@ _FUNCTIONS: Final[tuple[tuple[types.ModuleType, tuple[str, ...]], ...]] = (
         ),
     ),
     (_HERE, ("run",)),
+    (
+        life_rows,
+        ("life_home", "life_slot", "leave_slot", "clear", "free_life", "stay", "take_back", "record", "tell"),
+    ),
 )  # fmt: skip
 """Each after those it calls; the rules find the functions above under the names of ``infer_tables``."""
 
 _ROWS: Final = tuple(layout(kind) for kind in (Known, End, Timer))
+
+_SHELF: Final = Group(Shelf, SHELF)
 
 CODE: Final = MachineCode(
     __name__,
@@ -186,7 +194,9 @@ CODE: Final = MachineCode(
                 np.dtype(np.int32), SEGMENT, np.dtype(np.uint32), int, int,
             ),
             1,
-        )
+        ),
+        "record": Entry((_SHELF, ENTRY), 1),
+        "tell": Entry((_SHELF, _ROWS[1], np.dtype(np.uint32), np.dtype(np.int64), int, LIVED)),
     },
     {"NEXT": np.array(infer_rules.NEXT, np.int64)},
 )  # fmt: skip
@@ -220,12 +230,34 @@ class CompiledRows:
 
     def feed(self, segments: NDArray[Any], streams: NDArray[Any], first: int, now: int) -> NDArray[Any]:
         """The log (ENTRY) of judging rows of SEGMENT, numbered from ``first``, and of time passing up to ``now``."""
+        return np.concatenate([log.copy() for log in self._logs(segments, streams, first, now)])
+
+    def follow(self, lives: Lives, segments: NDArray[Any], streams: NDArray[Any], first: int) -> None:
+        """The same for who wants to know the lives only."""
+        code = CODE.load()
+        assert code is not None
+        for log in self._logs(segments, streams, first, 0):
+            lives.record(code, log)
+
+    def take_over(self, lives: Lives, log: list[tuple[int, ...]]) -> None:
+        """Lives that were kept as objects, as the log that brings them about."""
+        code = CODE.load()
+        assert code is not None
+        lives.record(code, np.array(log, ENTRY))
+
+    def tell(self, lives: Lives, streams: NDArray[Any], lasts: NDArray[Any], until: int) -> NDArray[Any]:
+        """Rows of LIVED for connections, whose lives are given up."""
+        code = CODE.load()
+        assert code is not None
+        return lives.tell(code, self._arrays["ends"], streams, lasts, until)
+
+    def _logs(self, segments: NDArray[Any], streams: NDArray[Any], first: int, now: int) -> Iterator[NDArray[Any]]:
+        """The log part by part, each of which is there until the next is asked for."""
         code = CODE.load()
         assert code is not None
         compiled = code["run"]
         segments = np.require(segments, SEGMENT, ("C", "A"))
         streams = np.require(streams, np.uint32, ("C", "A"))
-        entries: list[NDArray[Any]] = []
         done = 0
         while done <= len(segments):
             self._reserve()
@@ -233,9 +265,8 @@ class CompiledRows:
             done += compiled(tables, self._lost, segments[done:], streams[done:], first + done, now)
             self._lost = self._lost[:0]
             book = self._arrays["book"]
-            entries.append(self._arrays["log"][: int(book["logged"][0])].copy())
+            yield self._arrays["log"][: int(book["logged"][0])]
             book["logged"] = 0
-        return np.concatenate(entries)
 
     def ends(self, number: int) -> tuple[tuple[int, int], tuple[int, int]]:
         """State and certainty of both ends of a connection."""

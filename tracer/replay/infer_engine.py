@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from tracer.replay.engine import CHUNK, WORTH
 from tracer.replay.infer import Ending, Found, Inference, Pair
 from tracer.replay.infer_compiled import CODE, CompiledRows
-from tracer.replay.infer_rules import CORRECTED
+from tracer.replay.infer_rows import UNSEEN
+from tracer.replay.infer_rules import CERTAIN
 from tracer.replay.infer_tables import FORGOTTEN
+from tracer.replay.life_rows import LIVED, Lives, summary
 from tracer.segments import SEGMENT
 
 _NONE: Final = (np.zeros(0, SEGMENT), np.zeros(0, np.uint32))
@@ -34,6 +36,9 @@ class FastInference(Inference):
         self._expected, self._wanted = expected, compiled
         self._seen = 0
         self._compiler: subprocess.Popen[bytes] | None = None
+        self._lives = Lives()
+        self._followed: dict[int, Pair] = {}
+        """Plain: by stream, those that are not told of yet."""
 
     def expect(self, segments: int) -> None:
         """So many segments are going to come in all, as far as can be told by now."""
@@ -52,6 +57,50 @@ class FastInference(Inference):
 
     def feed(self, rows: NDArray[Any], streams: NDArray[Any], first: int = 0) -> list[Found]:
         """Judge rows of SEGMENT that belong to the connections ``streams``; ``first`` is the index of the first row."""
+        start, found = self._plainly(rows, streams, first)
+        if self._fast is not None and start < len(rows):
+            found += self._told(self._fast.feed(rows[start:], streams[start:], first + start, 0).tolist())
+        return found
+
+    def follow(self, rows: NDArray[Any], streams: NDArray[Any], first: int = 0) -> None:
+        """As ``feed``, for who wants to know no more than what ``lived`` tells. Either this or ``feed`` is used."""
+        start, found = self._plainly(rows, streams, first)
+        for one in found:
+            pair, change = one.pair, one.change
+            if pair.number:
+                if not pair.told:
+                    self._followed[pair.stream] = pair
+                continue
+            before = self._followed.get(pair.stream)  # given up, and this was its last timer
+            if before is not None and before.left is not None:
+                before.lives[change.row].change(change.time, change.old, change.new)
+                ends = list(before.left)
+                ends[change.row] = Ending(change.new, change.certainty)
+                before.leave((ends[0], ends[1]))
+        if self._fast is not None:
+            if self._followed or self._pairs:
+                self._hand_over(self._fast)
+            self._fast.follow(self._lives, rows[start:], streams[start:], first + start)
+
+    def lived(self, streams: NDArray[Any], lasts: NDArray[Any], until: int) -> NDArray[Any]:
+        """Rows of life_rows.LIVED for connections that were followed, each of which is told of once.
+
+        ``lasts``: when each was heard of last (ns), up to which its last state lasted; TIME_WAIT lasts up to ``until``.
+        """
+        if self._fast is not None:
+            return self._fast.tell(self._lives, streams, lasts, until)
+        rows = np.zeros(len(streams), LIVED)
+        for number, (stream, last) in enumerate(zip(streams.tolist(), lasts.tolist(), strict=True)):
+            pair = self._followed.pop(stream, None)
+            if pair is not None:
+                pair.told = True
+                row = rows[number]
+                row["state"], row["certainty"] = zip(*pair.ends, strict=True)
+                row["count"], row["which"], row["spent"] = summary(pair.lives, last, until)
+        return rows
+
+    def _plainly(self, rows: NDArray[Any], streams: NDArray[Any], first: int) -> tuple[int, list[Found]]:
+        """Judge rows as plain Python for as long as it is not worth more: how many, and what was found."""
         found: list[Found] = []
         start = 0
         while self._fast is None and start < len(rows):
@@ -61,36 +110,26 @@ class FastInference(Inference):
                 found += super().feed(rows[part], streams[part], first + start)
                 self._seen += len(rows[part])
                 start += CHUNK
-        if self._fast is not None and start < len(rows):
-            found += self._told(self._fast.feed(rows[start:], streams[start:], first + start, 0).tolist())
-        return found
+        return start, found
 
-    def follow(self, rows: NDArray[Any], streams: NDArray[Any], first: int = 0) -> list[Pair]:
-        """As ``feed``, for who wants to know the lives only: the connections of which something is inferred at last."""
-        found: list[Found] = []
-        if self._fast is None:
-            found = self.feed(rows, streams, first)
-            return list({id(one.pair): one.pair for one in found if one.pair.number}.values())
-        return self._followed(self._fast.feed(rows, streams, first, 0))
-
-    def _followed(self, entries: NDArray[Any]) -> list[Pair]:
-        """The changes of the log in the lives of pairs, and pairs that are new."""
-        new: list[Pair] = []
-        pairs = self._pairs
-        columns = [entries[name].tolist() for name in ("stream", "time", "row", "old", "new", "trigger", "certainty")]
-        for place, (stream, time, row, old, state, trigger, certainty) in enumerate(zip(*columns, strict=True)):
-            pair = pairs.get(stream)
-            if pair is None or trigger == FORGOTTEN:
-                new += [one.pair for one in self._told(entries[place : place + 1].tolist()) if one.pair.number]
-                continue
-            life = pair.lives[row]
-            states = life.states
-            if certainty != CORRECTED and states and states[-1] == old:  # what ``Life.change`` does nearly always
-                states.append(state)
-                life.times.append(time)
-            else:
-                life.change(time, old, state, corrected=certainty == CORRECTED)
-        return new
+    def _hand_over(self, fast: CompiledRows) -> None:
+        """Put the lives of pairs where the compiled functions keep theirs, as a log that brings them about."""
+        pairs = {id(pair): pair for pair in (*self._followed.values(), *self._pairs.values())}.values()
+        log: list[tuple[int, ...]] = []
+        for pair in pairs:
+            head, nowhere = (-1, pair.number, pair.stream), (0,) * 7
+            for row, life in enumerate(pair.lives):
+                steps = zip(life.times[1:], life.states, life.states[1:], strict=False)
+                log += [(*head, time, row, old, new, UNSEEN, CERTAIN, *nowhere) for time, old, new in steps]
+            if pair.left is not None:
+                one, other = pair.left
+                both = one.certainty | other.certainty << 2
+                log.append((*head, 0, 0, one.state, other.state, FORGOTTEN, both, *nowhere))
+        fast.take_over(self._lives, log)
+        told = np.array([pair.stream for pair in pairs if pair.told], np.uint32)
+        fast.tell(self._lives, told, np.zeros(len(told), np.int64), 0)
+        self._followed.clear()
+        self._pairs.clear()
 
     def advance(self, now: int) -> list[Found]:
         """Let time pass: the changes of timers that run out up to ``now`` (ns), oldest first."""
