@@ -49,12 +49,12 @@ export PATH=/bin:/usr/bin:/usr/sbin:/sbin HOME=/root LANG=C.UTF-8
 mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev
 for module in virtio_pci virtio_blk squashfs overlay; do modprobe -q $module; done
 mount -t squashfs -o ro /dev/vda /image && mount -t tmpfs rw /rw && mkdir /rw/upper /rw/work &&
-    mount -t overlay -o lowerdir=/image,upperdir=/rw/upper,workdir=/rw/work root /root || poweroff -f
-for place in proc sys dev lib/modules; do mount --bind /$place /root/$place; done
-mount --bind /bin /root/sbin # the kernel asks /sbin/modprobe
+    mount -t overlay -o lowerdir=/image,upperdir=/rw/upper,workdir=/rw/work whole /whole || poweroff -f
+for place in proc sys dev lib/modules; do mount --bind /$place /whole/$place; done
+mount --bind /bin /whole/sbin # the kernel asks /sbin/modprobe
 ip link set lo up
 cd /; exec 3>/dev/ttyS1
-chroot /root /bin/busybox sh /command 3>&3
+chroot /whole /bin/busybox sh /command 3>&3
 echo "the command ended with status $?"
 poweroff -f
 """
@@ -139,7 +139,7 @@ class Workshop:
         """The first file system of one kernel, which will run this shell command."""
         stage = self.folder / f"first-{kernel.release}"
         shutil.rmtree(stage, ignore_errors=True)
-        for name in ("proc", "sys", "dev", "image", "rw", "root", "bin", "sbin", "lib/modules"):
+        for name in ("proc", "sys", "dev", "image", "rw", "whole", "bin", "sbin", "lib/modules"):
             (stage / name).mkdir(parents=True)
         shutil.copy(self._busybox(), stage / "bin")
         (stage / "sbin/modprobe").symlink_to("/bin/modprobe")
