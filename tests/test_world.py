@@ -251,6 +251,25 @@ def test_anomalies_do_not_grow_without_end() -> None:
     assert len(after(book).anomalies) == MOST_ANOMALIES
 
 
+OVERTAKEN = """
+    s ESTABLISHED > CLOSE_WAIT ?
+    s CLOSE_WAIT > LAST_ACK ?
+    wait {wait}
+    s ESTABLISHED > CLOSE_WAIT ~
+"""
+
+
+@pytest.mark.parametrize(("wait", "state"), [("1ms", State.LAST_ACK), ("1s", State.CLOSE_WAIT)])
+def test_a_reading_that_a_packet_has_overtaken_changes_nothing(wait: str, state: State) -> None:
+    world = after(play(OVERTAKEN.format(wait=wait)))
+    assert world.sockets[S].state == state, "a table that goes on saying so much later is believed"
+
+
+def test_a_reading_that_is_ahead_of_the_packets_is_believed() -> None:
+    world = after(play("s ESTABLISHED > CLOSE_WAIT ?\ns CLOSE_WAIT > LAST_ACK ~"))
+    assert (world.sockets[S].state, world.sockets[S].evidence) == (State.LAST_ACK, Evidence.SAMPLED)
+
+
 def test_states_carry_how_they_are_known() -> None:
     world = after(play("c SYN_SENT > ESTABLISHED ?\ns SYN_RECV > ESTABLISHED ~"))
     assert world.sockets[C].evidence == Evidence.INFERRED

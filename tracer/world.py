@@ -40,6 +40,8 @@ class World:
     sockets: Pages[int, SocketView] = field(default_factory=Pages)
     connections: Pages[int, ConnectionView] = field(default_factory=Pages)
     listeners: dict[int, ListenerView] = field(default_factory=dict)
+READING: Final = 250_000_000
+"""ns that a reading of the socket table may take: it is stamped at its end, and may tell of its beginning."""
     """By socket number."""
     epolls: dict[int, EpollView] = field(default_factory=dict)
     """By kernel address."""
@@ -172,6 +174,9 @@ class World:
             self._strange(event, known, f"{old.name} → {new.name} is not a step of TCP")
         elif known.state not in (State.UNKNOWN, old, new) and not (
             old == State.LISTEN and known.state == State.NEW_SYN_RECV  # the child begins as a copy of its listener
+        if _outdated(event, known, new):
+            self.sockets[known.sock] = known
+            return
         ):
             self._strange(event, known, f"it was in {known.state.name}, yet left {old.name}")
 
@@ -316,6 +321,17 @@ _FOLDS: Final[dict[str, Callable[[World, Event], None]]] = {
     **programs.FOLDS,
     "trace:lost": World._lose,
     "trace:anomaly": World._anomaly,
+def _outdated(event: Event, known: SocketView, new: State) -> bool:
+    """Whether a reading of the table shows a state that the end has left meanwhile, as its packets told."""
+    if event.evidence != Evidence.SAMPLED or known.evidence != Evidence.INFERRED or new == known.state:
+        return False
+    if event.time < known.since:
+        return True
+    # No life comes back to a state that it has left, so such a reading began before that; one that goes on saying so
+    # much later speaks against the inference.
+    return event.time - known.since <= READING and any(state == new for _, state in known.path[:-1])
+
+
     "actor:step": World._stepped,
     "socket:state": World._state,
     "socket:destroy": World._destroyed,
