@@ -127,7 +127,7 @@ def test_pieces_and_a_full_store_of_phrases_change_nothing(
     assert pieces == plain
     monkeypatch.setattr("tracer.recording.bulk.MOST_PHRASES", 256)
     monkeypatch.setattr("tracer.recording.bulk.EVENTS", 64)
-    small = Bulk(bulk._loops)
+    small = Bulk(bulk.loops)
     again = _written(tmp_path / "again.pcapng", [*batches, events(10, 900)], small, monkeypatch)
     assert again.startswith(plain[: len(plain) - 60])
 

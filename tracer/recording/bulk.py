@@ -33,11 +33,13 @@ EVENTS: Final = 1 << 13
 """Events at a time."""
 MOST_PHRASES: Final = 1 << 16
 """Lines kept: more than two for each event at a time."""
-_KEY_BYTES: Final = 512
+_KEY_NUMBERS: Final = 512
 _FORMS: Final = {"u1": loops.U8, "u2": loops.U16, "u4": loops.U32, "u8": loops.U64, "i1": loops.I8, "i4": loops.I32,
                  "i8": loops.I64}  # fmt: skip
 _SHOWN: Final = {"ip": loops.IP, "bytes": loops.RAW, "state": loops.STATE, "text": loops.TEXT}
 _META: Final = b"synfin "
+_INTRO_BITS: Final = len(KINDS).bit_length() + 9
+"""Of kind, source (4), evidence (4), and whether it is a packet."""
 
 
 def _form(field: Field) -> tuple[int, int]:
@@ -109,9 +111,9 @@ class _Phrases:
                 self._decide(number, len(KINDS) + 1 + number, {"saddr", "daddr", "sport", "dport"})
         self.arrays = loops.Phrases(
             self._decides.reshape(-1), self._texts.reshape(-1), np.zeros(4 * MOST_PHRASES, np.int64),
-            np.zeros(3 * MOST_PHRASES, np.int64), np.zeros(64 * MOST_PHRASES, np.uint8),
+            np.zeros(3 * MOST_PHRASES, np.int64), np.zeros(8 * MOST_PHRASES, np.uint64),
             np.zeros(2 * MOST_PHRASES, np.int64), np.zeros(3 * 8 * MOST_PHRASES, np.int64),
-            np.zeros(64 * MOST_PHRASES, np.uint8), np.zeros(_KEY_BYTES, np.uint8), np.zeros(MOST_PHRASES, np.int64),
+            np.zeros(64 * MOST_PHRASES, np.uint8), np.zeros(_KEY_NUMBERS, np.uint64), np.zeros(MOST_PHRASES, np.int64),
             np.zeros(2, np.int64),
         )  # fmt: skip
         self.forget()
@@ -177,15 +179,16 @@ class Bulk:
     """Writes batches as blocks. ``loops`` are the functions of tracer.recording.loops by name, compiled or plain."""
 
     def __init__(self, made: Mapping[str, Callable[..., Any]]) -> None:
-        self._loops = made
+        self.loops = made
         self._tables = _Tables()
         self._phrases = _Phrases(self._tables.texts)
         self._out = np.zeros(OUT_BYTES, np.uint8)
-        self._intros: dict[int, int] = {}
+        self._rows = _FlatRows(self.loops["flatten"])
+        self._intros = np.full(1 << _INTRO_BITS, -1, np.int64)
         self._intro_pool = bytearray()
         self._intro_spans: list[tuple[int, int]] = []
         self._stamp, self._words = _array(b"__REALTIME_TIMESTAMP="), _array(b"\nMESSAGE=")
-        self._after = _array(b"\nPRIORITY=6\nSYSLOG_IDENTIFIER=synfin\n")
+        self._after = _array(b"\n")
         self._bulky = np.zeros(len(KINDS) + 1, bool)
         self._bulky[[NUMBER[kind.name] for kind in KINDS if _in_bulk(kind)]] = True
         self._with_ends = np.zeros(len(KINDS) + 1, bool)
@@ -200,6 +203,7 @@ class Bulk:
         ``ticks`` are the microseconds to be written, ``directions`` -1 for a journal row, else a packet's direction
         flags. ``by_hand`` makes the block of one event.
         """
+        self._rows.take(batch)
         for begin in range(0, len(batch), EVENTS):  # few enough for a processor's cache, and that all phrases fit in
             here = slice(begin, begin + EVENTS)
             some = Batch(batch.heads[here], batch.tables, batch.strings)
@@ -210,8 +214,7 @@ class Bulk:
         put: Callable[[Any, NDArray[np.int64]], None],
     ) -> None:  # fmt: skip
         kinds = batch.heads["kind"]
-        bases, buffer = _flatten(batch)
-        flat = loops.Flat(buffer, buffer.view(np.uint16), buffer.view(np.uint32), buffer.view(np.uint64))
+        bases, flat = self._rows.of(batch)
         groups = np.where(self._bulky[kinds] & (batch.heads["time"] > 0), kinds.astype(np.int64), -1)
         phrase_of, ends_of = self._look_up(batch, groups, bases, flat, directions)
         slow = np.flatnonzero(phrase_of == loops.SLOW)
@@ -232,7 +235,7 @@ class Bulk:
         ended = np.zeros(len(kinds), np.int64)
         start = 0
         while start < len(kinds):
-            stop = self._loops["blocks"](
+            stop = self.loops["blocks"](
                 start, ROOM, out, ended, events, constants, flat, self._tables.arrays, self._phrases.arrays
             )
             put(out[: int(ended[stop - 1])].data, ended[start:stop])
@@ -249,7 +252,7 @@ class Bulk:
         with_ends = with_line[self._with_ends[groups[with_line]]]
         nameless = np.zeros(len(with_ends), np.int64)
         behind = groups[with_ends] + len(KINDS) + 1
-        known, look_up = self._phrases, self._loops["look_up"]
+        known, look_up = self._phrases, self.loops["look_up"]
         while (
             look_up(with_line, groups[with_line], groups[with_line], bases, lines, flat, known.arrays) < len(with_line)
             or look_up(with_ends, behind, nameless, bases, ends, flat, known.arrays) < len(with_ends)
@@ -262,49 +265,61 @@ class Bulk:
         """For each event the number of the text that says its kind, source and evidence."""
         heads = batch.heads
         mixed = (
-            heads["kind"].astype(np.int64) << 32 | heads["source"].astype(np.int64) << 16
-            | heads["evidence"].astype(np.int64) << 8 | (directions >= 0)
+            heads["kind"].astype(np.int64) << 9 | heads["source"].astype(np.int64) << 5
+            | heads["evidence"].astype(np.int64) << 1 | (directions >= 0)
         )  # fmt: skip
-        some, which = np.unique(mixed, return_inverse=True)
-        numbers = np.zeros(len(some), np.int64)
-        for i, one in enumerate(some.tolist()):
-            if one not in self._intros:
+        numbers: NDArray[np.int64] = self._intros[mixed]
+        if numbers.size and numbers.min() < 0:
+            for one in np.unique(mixed[numbers < 0]).tolist():
                 end = " " if one & 1 else "\n"
-                words = ("KIND", KINDS[(one >> 32) - 1].name), ("SOURCE", Source(one >> 16 & 255).name.lower()), (
-                    "EVIDENCE", Evidence(one >> 8 & 255).name.lower())  # fmt: skip
+                words = ("KIND", KINDS[(one >> 9) - 1].name), ("SOURCE", Source(one >> 5 & 15).name.lower()), (
+                    "EVIDENCE", Evidence(one >> 1 & 15).name.lower())  # fmt: skip
                 text = (_META if one & 1 else b"") + "".join(f"{PREFIX}{a}={b}{end}" for a, b in words).encode()
                 self._intros[one] = len(self._intro_spans)
                 self._intro_spans.append((len(self._intro_pool), len(self._intro_pool) + len(text)))
                 self._intro_pool += text
-            numbers[i] = self._intros[one]
-        return numbers[which]
+            numbers = self._intros[mixed]
+        return numbers
 
 
-def _flatten(batch: Batch) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-    """Where each event's flat row begins, and the bytes of all of them."""
-    heads = batch.heads
-    kinds = heads["kind"]
-    bases = np.zeros(len(heads), np.int64)
-    parts: list[NDArray[np.uint8]] = []
-    size = 0
-    for number in np.flatnonzero(np.bincount(kinds)).tolist():
-        mine = np.flatnonzero(kinds == number)
-        rows = batch.tables[number][heads["row"][mine]]
-        names = rows.dtype.names or ()
-        distances = [pair for pair in DISTANCES if set(pair) <= set(names)]
-        own = rows.dtype.itemsize
-        width = HEAD.itemsize + own + 4 * len(DISTANCES)
-        width += -width % 8
-        flat = np.zeros((len(mine), width), np.uint8)
-        flat[:, : HEAD.itemsize] = heads[mine].view(np.uint8).reshape(len(mine), -1)
-        flat[:, HEAD.itemsize : HEAD.itemsize + own] = rows.view(np.uint8).reshape(len(mine), -1)
-        for pair in distances:
-            at = HEAD.itemsize + own + 4 * DISTANCES.index(pair)
-            flat[:, at : at + 4] = (rows[pair[0]] - rows[pair[1]]).view(np.uint8).reshape(-1, 4)
-        bases[mine] = size + width * np.arange(len(mine))
-        size += flat.size
-        parts.append(flat.reshape(-1))
-    return bases, np.concatenate(parts)
+class _FlatRows:
+    """Heads and tables of a batch as flat rows, some events at a time; the memory for it is used again."""
+
+    def __init__(self, flatten: Callable[..., Any]) -> None:
+        self._flatten = flatten
+        self._plan = np.zeros((len(KINDS) + 1, loops.PLAN), np.int64)
+        self._widths = np.zeros(len(KINDS) + 1, np.int64)
+        for number, dtype in PAYLOAD.items():
+            behind = HEAD.itemsize + dtype.itemsize
+            self._plan[number, 1] = dtype.itemsize
+            self._widths[number] = behind + 4 * len(DISTANCES) + 7 & ~7
+            for i, pair in enumerate(DISTANCES):
+                if set(pair) <= set(dtype.names or ()):
+                    offsets = [HEAD.itemsize + int(dtype.fields[name][1]) for name in pair]  # type: ignore[index]
+                    self._plan[number, 2 + 3 * i : 5 + 3 * i] = *offsets, behind + 4 * i
+        self._owns = self._buffer = np.zeros(8, np.uint8)
+
+    def take(self, batch: Batch) -> None:
+        """The tables of these events are meant from now on."""
+        starts = np.cumsum([0, *(table.nbytes for table in batch.tables.values())])
+        if starts[-1] > len(self._owns):
+            self._owns = np.zeros(2 * starts[-1], np.uint8)
+        for (number, table), start in zip(batch.tables.items(), starts.tolist(), strict=False):
+            self._plan[number, 0] = start
+            self._owns[start : start + table.nbytes] = np.ascontiguousarray(table).view(np.uint8).reshape(-1)
+
+    def of(self, batch: Batch) -> tuple[NDArray[np.int64], loops.Flat]:
+        """Where each event's flat row begins, and the bytes of all of them, which the next call overwrites."""
+        ends = np.cumsum(self._widths[batch.heads["kind"]])
+        bases = ends - self._widths[batch.heads["kind"]]
+        if ends[-1] > len(self._buffer):
+            self._buffer = np.zeros(int(2 * ends[-1]), np.uint8)
+        b = self._buffer
+        flat = loops.Flat(b, b.view(np.uint16), b.view(np.uint32), b.view(np.uint64))
+        heads = np.ascontiguousarray(batch.heads).view(np.uint8).reshape(-1)
+        at = (HEAD.itemsize, int(HEAD.fields["kind"][1]), int(HEAD.fields["row"][1]))  # type: ignore[index]
+        self._flatten(heads, self._owns, self._plan.reshape(-1), *at, flat, bases)
+        return bases, flat
 
 
 def _later(by_hand: Callable[[int], bytes], begin: int, i: int) -> bytes:

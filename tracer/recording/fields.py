@@ -1,9 +1,9 @@
 """An event as ``NAME=value`` fields, and back.
 
 The names are those of the table of kinds with ``SYNFIN_`` before them; a field that is zero is left out and read back
-as zero. Numbers are decimal, kernel addresses hexadecimal, IP addresses as 32 hexadecimal digits, header bytes
-hexadecimal, states by name, lists joined by commas. What follows from a packet's header bytes is not written: it is
-worked out again, by the same code that worked it out live.
+as zero. Numbers are decimal, kernel addresses hexadecimal, IPv4 addresses with dots, others as 32 hexadecimal digits,
+header bytes hexadecimal, states by name, lists joined by commas. What follows from a packet's header bytes is not
+written: it is worked out again, by the same code that worked it out live.
 
 The Journal Export Format (systemd's docs/JOURNAL_EXPORT_FORMATS.md) writes a value that holds a newline or another
 control character as its name, a newline, its length in 8 bytes little-endian, the bytes, a newline.
@@ -20,6 +20,7 @@ import numpy as np
 from tracer.batch import TEXT_FIELDS
 from tracer.events import KIND, NUMBER, PAYLOAD
 from tracer.kinds import HEAD_FIELDS, KINDS, TYPES, Evidence, Field, Lane, Source
+from tracer.segments import V4_MAPPED
 from tracer.states import State
 from tracer.timeline import Event
 
@@ -69,6 +70,8 @@ def _text(field: Field, value: Any) -> str:
     if shown == "text":
         return str(value)
     if shown == "ip":
+        if value[0] == 0 and value[1] >> 32 == V4_MAPPED >> 32:
+            return ".".join(map(str, value[1].to_bytes(8)[4:]))
         return f"{value[0]:016x}{value[1]:016x}" if any(value) else ""
     if shown == "bytes":
         return str(value.hex()) if any(value) else ""
@@ -119,6 +122,8 @@ def _value(field: Field, text: str) -> Any:
     if kind.shown == "text":
         return text.encode() if kind.numpy.startswith("S") else text
     if kind.shown == "ip":
+        if "." in text:
+            return 0, V4_MAPPED | int.from_bytes(bytes(map(int, text.split("."))))
         return int(text[:16], 16), int(text[16:], 16)
     if kind.shown == "bytes":
         raw = bytes.fromhex(text)

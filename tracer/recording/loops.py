@@ -16,8 +16,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-Bytes = NDArray[np.uint8]
-Ints = NDArray[np.int64]
+from tracer.recording.digits import Bytes, Ints, pad, put_address, put_bytes, put_hex, put_number, put_signed, put_u32
 
 U8, U16, U32, U64, I8, I32, I64 = range(7)
 HEX, FD, STATE, IP, RAW, TEXT = range(7, 13)
@@ -25,6 +24,8 @@ FORM, AT, COUNT, NAME, NAME_END = range(5)
 """Columns of the table of fields."""
 FIELD: Final = 5
 """Numbers to a row of it."""
+PLAN: Final = 8
+"""Numbers to a row of the plan of flat rows."""
 LITERAL, HOLE, ENDS_HOLE = range(3)
 """Parts of a phrase: (LITERAL, from, to in the pool), (HOLE, form, offset), (ENDS_HOLE, 0, 0)."""
 DECIDING: Final = 24
@@ -74,12 +75,12 @@ class Phrases(NamedTuple):
     """Hash table: number of a phrase, or MISSING."""
     keys: Ints
     """Per phrase its name, and where its key is in the pool of keys: from, to."""
-    key_pool: Bytes
+    key_pool: NDArray[np.uint64]
     spans: Ints
     """Per phrase the first of its parts and the one behind the last."""
     parts: Ints
     pool: Bytes
-    key: Bytes
+    key: NDArray[np.uint64]
     """Room for one key."""
     first: Ints
     """Per phrase the event for whose sake it was made."""
@@ -116,46 +117,6 @@ class Constants(NamedTuple):
     """The finished blocks of events that are SLOW."""
 
 
-def put_number(out: Bytes, at: int, value: Any) -> int:
-    """An unsigned number in decimal; returns the place behind it."""
-    if value < np.uint64(10):
-        out[at] = np.uint8(48) + np.uint8(value)
-        return at + 1
-    digits = 0
-    rest = value
-    while rest:
-        rest //= np.uint64(10)
-        digits += 1
-    place = at + digits
-    while value:
-        rest = value // np.uint64(10)
-        place -= 1
-        out[place] = np.uint8(48 + np.int64(value - rest * np.uint64(10)))
-        value = rest
-    return at + digits
-
-
-def put_hex(out: Bytes, at: int, value: Any, digits: int) -> int:
-    """A number in hexadecimal, at least so many digits."""
-    shift = 60
-    while shift > 0 and shift >= 4 * digits and not value >> np.uint64(shift):
-        shift -= 4
-    while shift >= 0:
-        digit = np.int64((value >> np.uint64(shift)) & np.uint64(15))
-        out[at] = np.uint8(48 + digit) if digit < 10 else np.uint8(87 + digit)
-        at += 1
-        shift -= 4
-    return at
-
-
-def put_bytes(out: Bytes, at: int, pool: Bytes, begin: int, end: int) -> int:
-    """A piece of a pool."""
-    for i in range(begin, end):
-        out[at] = pool[i]
-        at += 1
-    return at
-
-
 def value_at(form: int, at: int, flat: Flat) -> tuple[Any, Any]:
     """Whether the number at ``at`` is below zero, and its size as u64."""
     b, h, w, q = flat.b, flat.h, flat.w, flat.q
@@ -176,14 +137,6 @@ def value_at(form: int, at: int, flat: Flat) -> tuple[Any, Any]:
     return signed < 0, np.uint64(-signed) if signed < 0 else np.uint64(signed)
 
 
-def put_signed(out: Bytes, at: int, below: bool, value: Any) -> int:
-    """A number that may be below zero."""
-    if below:
-        out[at] = np.uint8(45)
-        at += 1
-    return put_number(out, at, value)
-
-
 def text_end(at: int, size: int, flat: Flat) -> int:
     """Where a text of at most ``size`` bytes ends: zeros fill it up."""
     end = at + size
@@ -196,75 +149,82 @@ def put_field(out: Bytes, at: int, f: int, base: int, flat: Flat, tables: Tables
     """``NAME=value`` and ``end``, or nothing for a value that is zero."""
     row = f * FIELD
     form, where, count = tables.fields[row + FORM], base + tables.fields[row + AT], tables.fields[row + COUNT]
-    before = at
-    at = put_bytes(out, at, tables.names, tables.fields[row + NAME], tables.fields[row + NAME_END])
-    some = False
-    if form == TEXT:
+    name, name_end = tables.fields[row + NAME], tables.fields[row + NAME_END]
+    if (count == 1 and form <= I64) or form == FD:
+        below, value = value_at(form, where, flat)
+        if value == 0 if form != FD else below and value == 1:  # no descriptor is -1, and 0 is one
+            return at
+        at = put_signed(out, put_bytes(out, at, tables.names, name, name_end), below, value)
+    elif form == TEXT:
         last = text_end(where, count, flat)
-        some = last > where
-        at = put_bytes(out, at, flat.b, where, last)
+        if last == where:
+            return at
+        at = put_bytes(out, put_bytes(out, at, tables.names, name, name_end), flat.b, where, last)
     elif form == RAW:
-        some = text_end(where, count, flat) > where
-        if some:
-            for i in range(where, where + count):
-                at = put_hex(out, at, np.uint64(flat.b[i]), 2)
+        if text_end(where, count, flat) == where:
+            return at
+        at = put_bytes(out, at, tables.names, name, name_end)
+        for i in range(where, where + count):
+            at = put_hex(out, at, np.uint64(flat.b[i]), 2)
     elif form == IP:
         high, low = flat.q[where >> 3], flat.q[(where >> 3) + 1]
-        some = high != 0 or low != 0
-        if some:
-            at = put_hex(out, put_hex(out, at, high, 16), low, 16)
+        if high == 0 and low == 0:
+            return at
+        at = put_address(out, put_bytes(out, at, tables.names, name, name_end), high, low)
     elif form == HEX:
         value = flat.q[where >> 3]
-        some = value != 0
-        if some:
-            out[at], out[at + 1] = np.uint8(48), np.uint8(120)
-            at = put_hex(out, at + 2, value, 1)
+        if value == 0:
+            return at
+        at = put_bytes(out, at, tables.names, name, name_end)
+        out[at], out[at + 1] = np.uint8(48), np.uint8(120)
+        at = put_hex(out, at + 2, value, 1)
     elif form == STATE:
         number = np.int64(flat.b[where])
-        some = number != 0
-        if some:
-            at = put_bytes(out, at, tables.states, tables.state_starts[number], tables.state_starts[number + 1])
-    elif count == 1:
-        below, value = value_at(form, where, flat)
-        some = value != 0
-        if form == FD:
-            some = not (below and value == 1)  # no descriptor is -1, and 0 is one
-        if some:
-            at = put_signed(out, at, below, value)
+        if number == 0:
+            return at
+        at = put_bytes(out, at, tables.names, name, name_end)
+        at = put_bytes(out, at, tables.states, tables.state_starts[number], tables.state_starts[number + 1])
     else:
         step = 1 if form in (U8, I8) else 2 if form == U16 else 4 if form in (U32, I32) else 8
+        if text_end(where, count * step, flat) == where:
+            return at
+        at = put_bytes(out, at, tables.names, name, name_end)
         for i in range(count):
             below, value = value_at(form, where + i * step, flat)
-            some = some or value != 0
             if i:
                 out[at] = np.uint8(44)
                 at += 1
             at = put_signed(out, at, below, value)
-    if not some:
-        return before
     out[at] = np.uint8(end)
     return at + 1
 
 
 def key_of(group: int, base: int, flat: Flat, phrases: Phrases) -> int:
-    """The bytes that decide how a line reads, one behind the other in ``phrases.key``; returns how many."""
+    """The numbers that decide how a line reads, one behind the other in ``phrases.key``; returns how many."""
     length = 0
     for d in range(2 * DECIDING * group, 2 * DECIDING * (group + 1), 2):
-        size = phrases.decides[d + 1]
-        if size == 0:
+        rest, at = phrases.decides[d + 1], base + phrases.decides[d]
+        if rest == 0:
             break
-        at = base + phrases.decides[d]
-        for i in range(size):
-            phrases.key[length + i] = flat.b[at + i]
-        length += size
+        while rest > 0:  # in the largest pieces that lie straight
+            if rest >= 8 and at & 7 == 0:
+                phrases.key[length], size = flat.q[at >> 3], 8
+            elif rest >= 4 and at & 3 == 0:
+                phrases.key[length], size = flat.w[at >> 2], 4
+            elif rest >= 2 and at & 1 == 0:
+                phrases.key[length], size = flat.h[at >> 1], 2
+            else:
+                phrases.key[length], size = flat.b[at], 1
+            at, rest, length = at + size, rest - size, length + 1
     return length
 
 
 def slot_of(name: int, length: int, phrases: Phrases) -> int:
-    """Where in the hash table the phrase with the key in ``phrases.key`` is, or would be. FNV-1a."""
+    """Where in the hash table the phrase with the key in ``phrases.key`` is, or would be. FNV-1a, of 8 bytes a step."""
     mixed = np.uint64(14695981039346656037) ^ np.uint64(name)
     for i in range(length):
-        mixed = (mixed ^ np.uint64(phrases.key[i])) * np.uint64(1099511628211)
+        mixed = (mixed ^ phrases.key[i]) * np.uint64(1099511628211)
+        mixed ^= mixed >> np.uint64(32)
     mask = len(phrases.slots) - 1
     slot = np.int64((mixed ^ (mixed >> np.uint64(29))) & np.uint64(mask))
     while phrases.slots[slot] >= 0:
@@ -329,21 +289,6 @@ def put_phrase(out: Bytes, at: int, entry: int, ends: int, base: int, flat: Flat
         else:
             q = 3 * phrases.spans[2 * ends]  # the ends of a connection are one literal
             at = put_bytes(out, at, phrases.pool, parts[q + 1], parts[q + 2])
-    return at
-
-
-def put_u32(out: Bytes, at: int, value: Any) -> int:
-    """Four bytes, little-endian."""
-    for i in range(4):
-        out[at + i] = np.uint8((value >> (8 * i)) & 255)
-    return at + 4
-
-
-def pad(out: Bytes, at: int, begin: int) -> int:
-    """Zeros up to a multiple of 4 from ``begin``."""
-    while (at - begin) & 3:
-        out[at] = np.uint8(0)
-        at += 1
     return at
 
 
@@ -415,8 +360,30 @@ def blocks(start: int, room: int, out: Bytes, ended: Ints, events: Events, const
     return count
 
 
+def flatten(heads: Bytes, owns: Bytes, plan: Ints, head: int, at_kind: int, at_row: int, flat: Flat,
+            bases: Ints) -> None:  # fmt: skip
+    """Flat rows of events: head, own fields, distances; ``bases`` says where each is to begin.
+
+    ``heads`` are of ``head`` bytes each, with the kind (2 bytes) and the row (4) at the places given. ``owns`` has the
+    tables of all kinds, ``plan`` per kind PLAN numbers: where its table begins, bytes of a row, and for each distance
+    the offsets in the flat row of its two numbers and of itself (0: it has none).
+    """
+    for i in range(len(bases)):
+        base, own = bases[i], i * head
+        for j in range(head):
+            flat.b[np.uint64(base + j)] = heads[np.uint64(own + j)]
+        p = PLAN * np.int64(flat.h[(base + at_kind) >> 1])
+        size = plan[p + 1]
+        own = plan[p] + size * np.int64(flat.w[(base + at_row) >> 2])
+        for j in range(size):
+            flat.b[np.uint64(base + head + j)] = owns[np.uint64(own + j)]
+        for d in (p + 2, p + 5):
+            if plan[d]:
+                flat.w[(base + plan[d + 2]) >> 2] = flat.w[(base + plan[d]) >> 2] - flat.w[(base + plan[d + 1]) >> 2]
+
+
 FUNCTIONS: Final = (
-    "put_number", "put_hex", "put_bytes", "value_at", "put_signed", "text_end", "put_field", "key_of", "slot_of",
-    "look_up", "put_phrase", "put_u32", "pad", "put_fields", "put_packet", "put_entry", "blocks",
+    "value_at", "text_end", "put_field", "key_of", "slot_of", "look_up", "put_phrase", "put_fields", "put_packet",
+    "put_entry", "blocks", "flatten",
 )  # fmt: skip
 """Each after those it calls."""

@@ -17,7 +17,6 @@ import os
 import platform
 import stat
 import struct
-from collections import OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracer.batch import Batch
-from tracer.events import NUMBER
+from tracer.recording.arrivals import Departures
 from tracer.recording.fields import to_fields, to_journal
 from tracer.timeline import Event, Timeline
 from tracer.words import message
@@ -46,16 +45,8 @@ ISB_IFRECV, ISB_IFDROP = 4, 5
 META: Final = "synfin "
 """Comments of ours begin with this; JSON follows in the section's, fields in a packet's."""
 
-_SENT, _RECEIVED, _CAPTURED = NUMBER["packet:sent"], NUMBER["packet:received"], NUMBER["packet:captured"]
-_DIRECTION: Final = {_SENT: 2, _RECEIVED: 1, _CAPTURED: 0}
-"""epb_flags: 1 inbound, 2 outbound, 0 not known."""
-_PACKETS: Final = tuple(_DIRECTION)
-_SAME_SEGMENT: Final = ("caplen", "skb", "seq", "ack", "flags", "sport", "dport", "ip_id")
-"""A segment's departure and its arrival agree in all of these."""
 BULK: Final = 256
 """Events at a time from which on compiled code is worth its half second of loading."""
-_REMEMBERED: Final = 4096
-"""Departures kept to recognise arrivals: far more than can be under way on one machine's loopback."""
 
 
 class RecordingError(OSError):
@@ -77,7 +68,7 @@ class Recorder:
         """Events in the file."""
         self._size = 0
         self._last_us = 0
-        self._departed: OrderedDict[tuple[Any, ...], None] = OrderedDict()
+        self._departures = Departures()
         self._loading: Loading | None = None
         try:
             if path == "-":
@@ -104,14 +95,14 @@ class Recorder:
         # Times never step back in the file, whatever a late source brings: analysers expect it.
         ticks = np.maximum.accumulate(np.maximum((heads["time"] // 1000).astype(np.int64), self._last_us))
         self._last_us = int(ticks[-1])
-        directions = self._directions(batch)
+        bulk = self._bulk(len(batch))
+        directions = self._departures.directions(batch, None if bulk is None else bulk.loops)
 
         def block(i: int) -> bytes:
             event = Event(i, heads[i], batch.tables[int(heads["kind"][i])][int(heads["row"][i])], batch.strings)
             tick, direction = int(ticks[i]), int(directions[i])
             return _packet(event, tick, direction) if direction >= 0 else _journal(event, tick)
 
-        bulk = self._bulk(len(batch))
         if bulk is None:
             blocks = [block(i) for i in range(len(batch))]
             self._put(b"".join(blocks), np.cumsum([len(one) for one in blocks]))
@@ -162,33 +153,6 @@ class Recorder:
         where = "the pipe" if self.path == "-" else repr(self.path)
         self.failure = f"recording to {where} stopped: {failure.strerror}; {self.written} events are in it"
 
-    def _directions(self, batch: Batch) -> NDArray[np.int64]:
-        """For each event the direction flags of the packet it is written as; -1 where it is a journal row."""
-        kinds = batch.heads["kind"]
-        found = np.full(len(kinds), -1, np.int64)
-        mine = np.flatnonzero(np.isin(kinds, _PACKETS))
-        columns: dict[int, list[tuple[Any, ...]]] = {}
-        for number in _PACKETS:
-            if number in batch.tables:
-                table = batch.tables[number]
-                columns[number] = list(zip(*(table[name].tolist() for name in _SAME_SEGMENT), strict=True))
-        rows, of = batch.heads["row"][mine].tolist(), kinds[mine].tolist()
-        for i, number, row in zip(mine.tolist(), of, rows, strict=True):
-            caplen, *key = columns[number][row]
-            if caplen and self._first_sight(number, tuple(key)):
-                found[i] = _DIRECTION[number]
-        return found
-
-    def _first_sight(self, number: int, key: tuple[Any, ...]) -> bool:
-        if number == _CAPTURED:
-            return True
-        if number == _RECEIVED:
-            return self._departed.pop(key, True) is not None
-        self._departed[key] = None
-        if len(self._departed) > _REMEMBERED:
-            self._departed.popitem(last=False)
-        return True
-
 
 def _packet(event: Event, tick: int, direction: int) -> bytes:
     raw = event["raw"][: event["caplen"]]
@@ -202,12 +166,7 @@ def _packet(event: Event, tick: int, direction: int) -> bytes:
 
 
 def _journal(event: Event, tick: int) -> bytes:
-    known = [
-        ("__REALTIME_TIMESTAMP", str(tick)),
-        ("MESSAGE", message(event)),
-        ("PRIORITY", "6"),
-        ("SYSLOG_IDENTIFIER", "synfin"),
-    ]
+    known = [("__REALTIME_TIMESTAMP", str(tick)), ("MESSAGE", message(event))]
     return _wrap(JOURNAL, _padded(to_journal(iter([*known, *to_fields(event)]))))
 
 
