@@ -19,6 +19,10 @@ from tracer.segments import MAX_SACK_BLOCKS, V4_MAPPED
 _TCP: Final = 6
 _MAX_OPTIONS: Final = 40
 """Bytes of options a TCP header can hold; an option takes at least one."""
+_LONGEST: Final = 60
+"""Bytes of the longest TCP header: its offset has four bits."""
+_TIMESTAMPS_ALONE: Final = 0x0101_080A
+"""How the options of nearly every segment begin: two to fill up, then timestamps (RFC 7323 appendix A)."""
 _EOL, _NOP, _MSS, _WSCALE, _SACK_PERMITTED, _SACK, _TIMESTAMPS = 0, 1, 2, 3, 4, 5, 8
 
 Bytes = NDArray[np.uint8]
@@ -42,17 +46,19 @@ def decode(rows: NDArray[np.void]) -> NDArray[np.bool_]:
     at = np.where(good, ip_header, 0)
     rows["family"] = np.where(good, version, 0)
     rows["ttl"] = np.where(good, np.where(four, raw[:, 8], raw[:, 7]), 0)
-    rows["ip_id"] = np.where(good & four, _be16(raw, np.full(len(rows), 4)), 0)
+    rows["ip_id"] = np.where(good & four, _number(raw, 4, "u2"), 0)
     for name, v4, v6 in (("saddr", 12, 8), ("daddr", 16, 24)):
-        mapped = _be32(raw, np.full(len(rows), v4)) | V4_MAPPED
-        halves = [_be64(raw, v6), _be64(raw, v6 + 8)]
-        rows[name][:, 0] = np.where(good & six, halves[0], np.uint64(0))
-        rows[name][:, 1] = np.where(good, np.where(four, mapped.astype(np.uint64), halves[1]), np.uint64(0))
+        low = _number(raw, v4, "u4") | np.uint64(V4_MAPPED)
+        if six.any():
+            rows[name][:, 0] = np.where(good & six, _number(raw, v6, "u8"), np.uint64(0))
+            low = np.where(four, low, _number(raw, v6 + 8, "u8"))
+        rows[name][:, 1] = np.where(good, low, np.uint64(0))
+    tcp = _from(raw, at)
     for name, offset in (("sport", 0), ("dport", 2), ("window", 14), ("urgent", 18)):
-        rows[name] = np.where(good, _be16(raw, at + offset), 0)
+        rows[name] = np.where(good, _number(tcp, offset, "u2"), 0)
     for name, offset in (("seq", 4), ("ack", 8)):
-        rows[name] = np.where(good, _be32(raw, at + offset), 0)
-    control = _be16(raw, at + 12)
+        rows[name] = np.where(good, _number(tcp, offset, "u4"), 0)
+    control = _number(tcp, 12, "u2").astype(np.int64)
     header = (control >> 12) * 4
     rows["flags"] = np.where(good, control & 0x1FF, 0)
     rows["header"] = np.where(good, header, 0)
@@ -60,8 +66,29 @@ def decode(rows: NDArray[np.void]) -> NDArray[np.bool_]:
     rows["wscale"] = -1
     end = np.minimum(at + header, caplen)
     rows["partial"] = good & (at + header > caplen)
-    _options(rows, raw, at + 20, np.where(good, end, 0))
+    usual = good & (header == 32) & (at + 32 <= caplen) & (_number(tcp, 20, "u4") == _TIMESTAMPS_ALONE)
+    for name, value in (("has_ts", 1), ("tsval", _number(tcp, 24, "u4")), ("tsecr", _number(tcp, 28, "u4"))):
+        rows[name] = np.where(usual, value, rows[name])
+    others = np.flatnonzero(good & ~usual & (end > at + 20))
+    if len(others):
+        some = rows[others]
+        _options(some, raw[others], at[others] + 20, end[others])
+        rows[others] = some
     return np.asarray(good, np.bool_)
+
+
+def _from(raw: Bytes, at: Numbers) -> Bytes:
+    """The longest TCP header of each row, from ``at`` on; bytes behind the last are the last."""
+    if len(at) and at[0] + _LONGEST <= MAX_HEADER_BYTES and (at == at[0]).all():
+        return raw[:, at[0] : at[0] + _LONGEST]
+    where = np.minimum(at[:, None] + np.arange(_LONGEST), MAX_HEADER_BYTES - 1)
+    return np.take_along_axis(raw, where, 1)
+
+
+def _number(raw: Bytes, at: int, kind: str) -> NDArray[Any]:
+    """The number in network order at the same place of every row."""
+    size = int(kind[1:])
+    return np.ascontiguousarray(raw[:, at : at + size]).view(f">{kind}")[:, 0].astype(kind)
 
 
 def _options(rows: NDArray[np.void], raw: Bytes, at: Numbers, end: Numbers) -> None:
@@ -108,7 +135,3 @@ def _be16(raw: Bytes, at: Numbers) -> Numbers:
 
 def _be32(raw: Bytes, at: Numbers) -> Numbers:
     return _be16(raw, at) << 16 | _be16(raw, at + 2)
-
-
-def _be64(raw: Bytes, at: int) -> NDArray[np.uint64]:
-    return np.ascontiguousarray(raw[:, at : at + 8]).view(">u8")[:, 0].astype(np.uint64)
