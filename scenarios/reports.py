@@ -15,7 +15,9 @@ from typing import Any, Final
 from scenarios.calls import Call
 from scenarios.cookies import cookie_of
 from scenarios.play import Report
+from scenarios.servers.telling import MARK, heard
 from tracer.batch import Batch, BatchBuilder
+from tracer.events import KIND
 from tracer.kinds import MAX_READY, SYSCALLS, Evidence, Source
 from tracer.session import Losses
 
@@ -66,6 +68,8 @@ class ActorReports:
                 self._entered.add((report.pid, report.call.name))
         elif report.fate is not None:
             self._fate(report.fate, report.pid)
+        elif report.kind == "said" and report.text.startswith(MARK):
+            self._runtime(report)
         else:
             text = report.text or self._last_call.get(report.actor, DID)
             self._add(report.time, "actor:report", actor | {"text": text}, report.pid)
@@ -131,6 +135,22 @@ class ActorReports:
         fields |= {"actor": fate["sender"], "delay": round(fate["seconds"] * 1e9)}
         fields |= {name: _halves(fate[name]) for name in ("saddr", "daddr")}
         self._add(fate["time"], f"network:{fate['told']}", fields, pid)
+
+    def _runtime(self, report: Report) -> None:
+        """What a runtime inside a program tells of its tasks; what is no such line is a remark like any other."""
+        try:
+            told = heard(report.text)
+            known = {field.name: field.type for field in KIND[told.kind].fields}
+            fields = {name: int(value) if known[name] == "u64" else str(value) for name, value in told.fields.items()}
+            self._add(told.time, told.kind, fields, report.pid, told.fd)
+        except (ValueError, TypeError, KeyError):
+            what = {"step": report.step, "actor": report.actor, "text": report.text}
+            self._add(report.time, "actor:report", what, report.pid)
+            return
+        _, _, _, head = self._pending[-1]
+        head |= {"tid": told.tid, "source": Source.RUNTIME}
+        if told.kind == "polldesc:change" and fields.get("why") == "close":
+            self._cookies.pop((report.pid, told.fd), None)
 
     def drain(self) -> Batch:
         """What has been reported since the last call, in order of time."""

@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from scenarios.servers.asyncio_told import follow
 from scenarios.servers.service import LENGTH, MAX_MESSAGE, OUT_OF_DESCRIPTORS, ProtocolError, Service
 
 
@@ -69,6 +70,8 @@ def complain(service: Service, context: dict[str, Any]) -> None:
 async def run(service: Service) -> None:
     """Serve until told to stop."""
     loop = asyncio.get_running_loop()
+    if service.options.report:
+        follow(loop)
     loop.set_exception_handler(lambda _, context: complain(service, context))
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -15,6 +15,7 @@ from __future__ import annotations
 import time
 
 from scenarios.servers.netpoller import Connection, Netpoller
+from scenarios.servers.netpoller_told import observer
 from scenarios.servers.service import ProtocolError, Service, messages
 
 
@@ -55,6 +56,8 @@ def main() -> None:
     """Serve until told to stop."""
     service = Service(__doc__, blocking=False)
     poller = Netpoller()
+    if service.options.report:
+        poller.observer = observer(poller)
     poller.go(accept, service, poller)
     poller.run_until(lambda: service.stopping)
     service.farewell(poller.turn)

@@ -15,6 +15,7 @@ import time
 from collections import deque
 
 from scenarios.servers.netpoller import Connection, Netpoller, Task
+from scenarios.servers.netpoller_told import observer
 from scenarios.servers.service import ProtocolError, Service, messages
 
 ROOM = 64
@@ -116,6 +117,8 @@ def main() -> None:
     """Serve until told to stop."""
     service = Service(__doc__, blocking=False)
     poller = Netpoller()
+    if service.options.report:
+        poller.observer = observer(poller)
     poller.go(accept, service, poller)
     poller.run_until(lambda: service.stopping)
     service.farewell(poller.turn)

@@ -27,7 +27,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, Literal, TypeVar
 
-from greenlet import greenlet
+try:
+    from greenlet import greenlet
+except ImportError:
+    raise SystemExit("the netpoller needs the package greenlet: pip install 'synfin[servers]'") from None
 
 Mode = Literal["r", "w"]
 Result = TypeVar("Result")
@@ -75,8 +78,8 @@ class Netpoller:
         self.tasks = 0
         self.current: Task | None = None
         self.observer: Callable[..., None] = lambda *what: None
-        """Told of every change: ("task", task, "runnable" | "running" | "parked" | "over", fd, mode) and
-        ("table", poll descriptor)."""
+        """Told of every change: ("task", task, "new" | "runnable" | "running" | "parked" | "over", fd, mode) and
+        ("table", poll descriptor, why); and ("idle",) before the scheduler sleeps."""
         self._numbers = itertools.count(1)
         self._timers: list[tuple[float, int, PollDesc, Mode]] = []
 
@@ -86,6 +89,7 @@ class Netpoller:
         """Start a task; it runs when its turn comes."""
         task = Task(self, next(self._numbers), function, arguments)
         self.tasks += 1
+        self.observer("task", task, "new", -1, "")
         self.unpark(task)
         return task
 
@@ -134,7 +138,7 @@ class Netpoller:
         """Put a descriptor under epoll, once, for both directions and for edges only."""
         described = self.table[fd] = PollDesc(fd)
         self.epoll.register(fd, select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET)
-        self.observer("table", described)
+        self.observer("table", described, "open")
         return described
 
     def block(self, described: PollDesc, mode: Mode) -> None:
@@ -146,22 +150,22 @@ class Netpoller:
         self._check(described, mode)
         if getattr(described, place) is READY:
             setattr(described, place, None)
-            self.observer("table", described)
+            self.observer("table", described, "reset")
             return
         task = self.current
         assert task is not None and getattr(described, place) is None, "two tasks cannot wait in one place"
         setattr(described, place, task)
-        self.observer("table", described)
+        self.observer("table", described, "park")
         self.observer("task", task, "parked", described.fd, mode)
         self.scheduler.switch()
         self._check(described, mode)
 
-    def ready(self, described: PollDesc, mode: Mode) -> None:
+    def ready(self, described: PollDesc, mode: Mode, why: str = "") -> None:
         """An edge has come: wake who waits there, or leave word that it has come (Go: netpollready)."""
         place = "rg" if mode == "r" else "wg"
         waiting = getattr(described, place)
         setattr(described, place, None if isinstance(waiting, Task) else READY)
-        self.observer("table", described)
+        self.observer("table", described, why or ("readable" if mode == "r" else "writable"))
         if isinstance(waiting, Task):
             self.unpark(waiting)
 
@@ -178,8 +182,8 @@ class Netpoller:
         self.epoll.unregister(described.fd)
         del self.table[described.fd]
         for mode in ("r", "w"):
-            self._unblock(described, mode)
-        self.observer("table", described)
+            self._unblock(described, mode, "closing")
+        self.observer("table", described, "close")
 
     @staticmethod
     def _check(described: PollDesc, mode: Mode) -> None:
@@ -188,12 +192,14 @@ class Netpoller:
         if described.deadline[mode] and described.deadline[mode] <= time.monotonic():
             raise TimeoutError("the deadline is over")
 
-    def _unblock(self, described: PollDesc, mode: Mode) -> None:
+    def _unblock(self, described: PollDesc, mode: Mode, why: str) -> None:
         if isinstance(described.rg if mode == "r" else described.wg, Task):
-            self.ready(described, mode)
+            self.ready(described, mode, why)
 
     def _poll(self, block: bool) -> None:
         """One epoll_wait; the tasks that it and the deadlines wake are in the run queue afterwards."""
+        if block:
+            self.observer("idle")
         until = self._timers[0][0] - time.monotonic() if self._timers else IDLE
         for fd, events in self.epoll.poll(min(max(until, 0.0), IDLE) if block else 0):
             described = self.table[fd]
@@ -210,7 +216,7 @@ class Netpoller:
             if described.deadline[mode] > now:  # moved on since
                 self.set_deadline(described, mode, described.deadline[mode])
             elif described.deadline[mode]:
-                self._unblock(described, mode)
+                self._unblock(described, mode, "deadline")
 
 
 class Connection:

@@ -72,6 +72,7 @@ class Options(argparse.Namespace):
     counters: str
     row: int
     reuse_port: bool
+    report: bool
 
 
 def options(story: str, arguments: list[str] | None = None) -> Options:
@@ -91,6 +92,7 @@ def options(story: str, arguments: list[str] | None = None) -> Options:
     parser.add_argument("--counters", default="", metavar="FILE", help="where to count, for a monitor")
     parser.add_argument("--row", type=int, default=0, help="which row of that file")
     parser.add_argument("--reuse-port", action="store_true", help="others may listen on the same port (SO_REUSEPORT)")
+    parser.add_argument("--report", action="store_true", help="tell of tasks and poll descriptors, for a timeline")
     return parser.parse_args(arguments, namespace=Options())
 
 
