@@ -19,7 +19,7 @@ from tracer.field_types import MAX_HEADER_BYTES as MAX_HEADER_BYTES
 from tracer.field_types import MAX_READY as MAX_READY
 from tracer.field_types import TYPES as TYPES
 from tracer.field_types import Field as Field
-from tracer.task_fields import POLL, TASK
+from tracer.task_fields import ASKS, POLL, TASK
 
 
 class Evidence(IntEnum):
@@ -407,6 +407,7 @@ KINDS: Final[tuple[Kind, ...]] = (
     # What a runtime inside a program does (tracer.task_fields)
     Kind("task:state", Lane.PROGRAM, Ring.NONE, "a goroutine or other task changes its state", TASK),
     Kind("polldesc:change", Lane.EPOLL, Ring.NONE, "a poll descriptor changes, or is looked at", POLL),
+    Kind("poller:asks", Lane.PROGRAM, Ring.NONE, "a runtime asks epoll what is ready", ASKS),
 )  # fmt: skip
 """The table of kinds. A kind's number is its position + 1."""
 

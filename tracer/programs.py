@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from tracer import tasks
 from tracer.timeline import Event
 from tracer.views import EpollView, ThreadView
 from tracer.words import LIBC, call
@@ -116,6 +117,7 @@ def _ended(world: World, event: Event) -> None:
             del world.fds[key]
         for ep in [ep for ep, view in world.epolls.items() if view.pid == event.pid]:
             del world.epolls[ep]
+        tasks.ended(world, event.pid)
 
 
 # epoll

@@ -47,7 +47,15 @@ POLL: Final = (
     Field("wg", "word", "", "who writes, after this"),
     Field("rg_was", "word", "", "who reads, before"),
     Field("wg_was", "word", "", "who writes, before"),
-    Field("why", "reason", "", "open, reset, park, wake, readable, writable, both, deadline, closing, close"),
+    Field("why", "reason", "", "open, reset, park, taken, readable, writable, both, deadline, closing, close"),
     Field("runtime", "word", "", "go, asyncio, uvloop, netpoller"),
 )
 """Of ``polldesc:change``. The head's fd is the descriptor that it stands for."""
+
+ASKS: Final = (
+    Field("delay", "i64", "ns", "for how long it may wait; -1 until something is ready, 0 not at all"),
+    Field("task", "u64", "", "the task in whose turn this happens; 0 the runtime's own"),
+    Field("caller", "reason", "", "the function of the runtime that asks (findRunnable, sysmon, run_once)"),
+    Field("runtime", "word", "", "go, asyncio, uvloop, netpoller"),
+)
+"""Of ``poller:asks``. The head's tid is the thread; the call itself is the syscall:enter that follows on it."""

@@ -146,6 +146,52 @@ class ThreadView:
 
 
 @dataclass(frozen=True, slots=True)
+class TaskView:
+    """A goroutine, an asyncio task, a task of a netpoller."""
+
+    task: int
+    """Its number in its process."""
+    pid: int
+    runtime: str
+    name: str
+    """The function that it runs; "" not known."""
+    state: str
+    """One of tracer.task_fields.TASK_STATES."""
+    since: int
+    """ns, when the state began (or was first seen)."""
+    order: int
+    """Of the event that brought the state."""
+    why: str = ""
+    """For what it waits."""
+    fd: int = -1
+    """The descriptor that it waits for."""
+    by: int = 0
+    """The task in whose turn it came to this state; 0 the runtime itself."""
+    tid: int = 0
+    """The thread on which that was."""
+    evidence: Evidence = Evidence.OBSERVED
+
+
+@dataclass(frozen=True, slots=True)
+class PollView:
+    """A poll descriptor: between a task that looks blocked and the epoll instance."""
+
+    pid: int
+    fd: int
+    desc: int
+    rg: str
+    """Who reads: nil, ready, wait or the number of the parked task (tracer.task_fields)."""
+    wg: str
+    """Who writes."""
+    why: str
+    """What has brought it to this."""
+    since: int
+    """ns."""
+    runtime: str
+    evidence: Evidence = Evidence.OBSERVED
+
+
+@dataclass(frozen=True, slots=True)
 class Anomaly:
     """Something that the rules do not allow."""
 

@@ -335,9 +335,15 @@ def _task(event: Event) -> str:
 def _poll(event: Event) -> str:
     def place(name: str) -> str:
         was, now = clean(event[f"{name}_was"]), clean(event[name])
-        return f"{name} {now}" if was == now else f"{name} {was} → {now}"
+        return f"{name} {now}" if was in ("", now) else f"{name} {was} → {now}"
 
     return f"poll descriptor of fd {event.fd}: {place('rg')}, {place('wg')} ({clean(event['why'])})"
+
+
+def _asks(event: Event) -> str:
+    delay = event["delay"]
+    how = "until something is" if delay < 0 else f"for at most {duration(delay)}" if delay else "without waiting"
+    return f"{clean(event['runtime'])} asks epoll what is ready, {how}: {clean(event['caller'])} on thread {event.tid}"
 
 
 _WORDS: Final[dict[str, Callable[[Event], str]]] = {
@@ -402,6 +408,7 @@ _WORDS: Final[dict[str, Callable[[Event], str]]] = {
     "network:damaged": _fate("damages"),
     "task:state": _task,
     "polldesc:change": _poll,
+    "poller:asks": _asks,
 }
 
 

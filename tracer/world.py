@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from tracer import programs
+from tracer import programs, tasks
 from tracer.events import PACKETS
 from tracer.identity import INFERRED_END
 from tracer.kinds import Certainty, Evidence, Side
@@ -25,10 +25,23 @@ from tracer.pages import Pages
 from tracer.segments import ACK, FIN, SYN
 from tracer.states import State, Transition, Trigger, as_state, between
 from tracer.timeline import Event
-from tracer.views import NOWHERE, Anomaly, ConnectionView, Endpoint, EpollView, ListenerView, SocketView, ThreadView
+from tracer.views import (
+    NOWHERE,
+    Anomaly,
+    ConnectionView,
+    Endpoint,
+    EpollView,
+    ListenerView,
+    PollView,
+    SocketView,
+    TaskView,
+    ThreadView,
+)
 
 MOST_ANOMALIES: Final = 1000
 """Kept in words; a trace with more of them has one cause, not a thousand."""
+READING: Final = 250_000_000
+"""ns that a reading of the socket table may take: it is stamped at its end, and may tell of its beginning."""
 ADDRESS_BITS: Final = 16
 """Kernel objects of one kind lie beside each other, but a few hundred bytes apart."""
 
@@ -40,8 +53,6 @@ class World:
     sockets: Pages[int, SocketView] = field(default_factory=Pages)
     connections: Pages[int, ConnectionView] = field(default_factory=Pages)
     listeners: dict[int, ListenerView] = field(default_factory=dict)
-READING: Final = 250_000_000
-"""ns that a reading of the socket table may take: it is stamped at its end, and may tell of its beginning."""
     """By socket number."""
     epolls: dict[int, EpollView] = field(default_factory=dict)
     """By kernel address."""
@@ -49,6 +60,10 @@ READING: Final = 250_000_000
     """By thread id."""
     fds: Pages[tuple[int, int], int] = field(default_factory=Pages)
     """(process, descriptor) -> socket number."""
+    tasks: Pages[tuple[int, int], TaskView] = field(default_factory=Pages)
+    """By (process, task)."""
+    polls: Pages[tuple[int, int], PollView] = field(default_factory=Pages)
+    """By (process, descriptor)."""
     step: Event | None = None
     """The scenario's step under way."""
     lost: int = 0
@@ -63,8 +78,8 @@ READING: Final = 250_000_000
         """A world of its own that shares the records."""
         return World(
             self.sockets.copy(), self.connections.copy(), self.listeners.copy(), self.epolls.copy(),
-            self.threads.copy(), self.fds.copy(), self.step, self.lost, self.anomalies, self._by_addr.copy(),
-            self._dropped.copy(),
+            self.threads.copy(), self.fds.copy(), self.tasks.copy(), self.polls.copy(), self.step, self.lost,
+            self.anomalies, self._by_addr.copy(), self._dropped.copy(),
         )  # fmt: skip
 
     def end(self, conn: int, side: Side) -> SocketView | None:
@@ -159,6 +174,9 @@ READING: Final = 250_000_000
         if known.waits and new == State.CLOSE and event.evidence == Evidence.OBSERVED:
             self.sockets[known.sock] = known  # handed over to the TIME_WAIT object: tcp_time_wait()
             return
+        if _outdated(event, known, new):
+            self.sockets[known.sock] = known
+            return
         self._check(event, known, old, new)
         if not known.path and old not in (State.UNKNOWN, new):
             known = replace(known, state=old, path=((event.order, old),))
@@ -174,9 +192,6 @@ READING: Final = 250_000_000
             self._strange(event, known, f"{old.name} → {new.name} is not a step of TCP")
         elif known.state not in (State.UNKNOWN, old, new) and not (
             old == State.LISTEN and known.state == State.NEW_SYN_RECV  # the child begins as a copy of its listener
-        if _outdated(event, known, new):
-            self.sockets[known.sock] = known
-            return
         ):
             self._strange(event, known, f"it was in {known.state.name}, yet left {old.name}")
 
@@ -306,6 +321,17 @@ def _ends(event: Event) -> tuple[Endpoint, Endpoint]:
     return ((local[0], local[1]), event["sport"]), ((peer[0], peer[1]), event["dport"])
 
 
+def _outdated(event: Event, known: SocketView, new: State) -> bool:
+    """Whether a reading of the table shows a state that the end has left meanwhile, as its packets told."""
+    if event.evidence != Evidence.SAMPLED or known.evidence != Evidence.INFERRED or new == known.state:
+        return False
+    if event.time < known.since:
+        return True
+    # No life comes back to a state that it has left, so such a reading began before that; one that goes on saying so
+    # much later speaks against the inference.
+    return event.time - known.since <= READING and any(state == new for _, state in known.path[:-1])
+
+
 def _hands_over(state: State) -> bool:
     return any(row.trigger == Trigger.HANDOVER for row in between(state, State.CLOSE))
 
@@ -319,19 +345,9 @@ def step_taken(before: SocketView | None, after: SocketView | None) -> tuple[Tra
 
 _FOLDS: Final[dict[str, Callable[[World, Event], None]]] = {
     **programs.FOLDS,
+    **tasks.FOLDS,
     "trace:lost": World._lose,
     "trace:anomaly": World._anomaly,
-def _outdated(event: Event, known: SocketView, new: State) -> bool:
-    """Whether a reading of the table shows a state that the end has left meanwhile, as its packets told."""
-    if event.evidence != Evidence.SAMPLED or known.evidence != Evidence.INFERRED or new == known.state:
-        return False
-    if event.time < known.since:
-        return True
-    # No life comes back to a state that it has left, so such a reading began before that; one that goes on saying so
-    # much later speaks against the inference.
-    return event.time - known.since <= READING and any(state == new for _, state in known.path[:-1])
-
-
     "actor:step": World._stepped,
     "socket:state": World._state,
     "socket:destroy": World._destroyed,

@@ -27,8 +27,8 @@ from typing import Final
 _SYS_BPF: Final = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "ppc64le": 361, "s390x": 351}
 _MAP_LOOKUP, _MAP_UPDATE, _MAP_DELETE, _MAP_NEXT_KEY, _PROG_LOAD = 1, 2, 3, 4, 5
 _RAW_TRACEPOINT_OPEN: Final = 17
-_TYPE_RAW_TRACEPOINT, _TYPE_TRACING = 17, 26
-_ATTACH_TRACE_RAW_TP, _ATTACH_TRACE_FENTRY = 23, 24
+_TYPE_KPROBE, _TYPE_RAW_TRACEPOINT, _TYPE_TRACING = 2, 17, 26
+_ATTACH_TRACE_RAW_TP, _ATTACH_TRACE_FENTRY, ATTACH_UPROBE_MULTI = 23, 24, 48
 """enum bpf_cmd, bpf_prog_type and bpf_attach_type of include/uapi/linux/bpf.h."""
 
 _LOG_BYTES: Final = 1 << 20
@@ -40,6 +40,10 @@ class Mode(StrEnum):
 
     TP_BTF = "tp_btf"
     RAW_TP = "raw_tp"
+    UPROBE = "uprobe"
+    """Not on a tracepoint: on an instruction of a program (tracer.runtimes.uprobes)."""
+    UPROBE_MULTI = "uprobe_multi"
+    """The same on many instructions by one link, since 6.6."""
 
 
 class AttachError(Exception):
@@ -97,8 +101,11 @@ def load(name: str, instructions: bytes, mode: Mode, btf_id: int = 0, *, fentry:
     code = ctypes.create_string_buffer(instructions, len(instructions))
     licence = ctypes.create_string_buffer(b"Dual MIT/GPL")  # bpf_probe_read_kernel asks for a GPL-compatible one
     typed = fentry or mode is Mode.TP_BTF
-    kind = _TYPE_TRACING if typed else _TYPE_RAW_TRACEPOINT
+    in_program = mode in (Mode.UPROBE, Mode.UPROBE_MULTI)
+    kind = _TYPE_TRACING if typed else _TYPE_KPROBE if in_program else _TYPE_RAW_TRACEPOINT
     attach_type = _ATTACH_TRACE_FENTRY if fentry else _ATTACH_TRACE_RAW_TP if typed else 0
+    if mode is Mode.UPROBE_MULTI:
+        attach_type = ATTACH_UPROBE_MULTI
 
     def attempt(log: ctypes.Array[ctypes.c_char] | None) -> int:
         return bpf(

@@ -102,13 +102,15 @@ class Loaded:
     """An image whose maps exist. `close` lets them go.
 
     `constants`: 64-bit values to put in wherever an instruction loads the key, for what is known only at run time;
-    `entries`: sizes of maps by name, for those that shall not have the one that was compiled in (rings: bytes). Raises
-    `AttachError` when the kernel has no room for them.
+    `entries`: sizes of maps by name, for those that shall not have the one that was compiled in (rings: bytes);
+    `shared`: descriptors of maps that are there already and belong to another. Raises `AttachError` when the kernel has
+    no room for them.
     """
 
     def __init__(
-        self, image: Image, constants: Mapping[int, int] | None = None, entries: Mapping[str, int] | None = None
-    ) -> None:
+        self, image: Image, constants: Mapping[int, int] | None = None, entries: Mapping[str, int] | None = None,
+        shared: Mapping[str, int] | None = None,
+    ) -> None:  # fmt: skip
         with contextlib.suppress(OSError, ValueError, ImportError):
             import resource  # not everywhere, as this module may be imported everywhere
 
@@ -120,7 +122,8 @@ class Loaded:
         for spec in image.maps:
             wanted = replace(spec, max_entries=(entries or {}).get(spec.name, spec.max_entries))
             try:
-                self._fds.append(wanted.create())
+                theirs = (shared or {}).get(spec.name)
+                self._fds.append(wanted.create() if theirs is None else os.dup(theirs))
             except OSError as refused:
                 self.close()
                 raise AttachError(_no_room(wanted, refused)) from refused

@@ -17,8 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracer.batch import Batch
-from tracer.events import HEAD, PACKETS, PAYLOAD, RING_HEAD, RING_PAYLOAD
-from tracer.headers import decode
 from tracer.kernel.attach import Attached, AttachError, Mode, attach, map_delete, map_keys, map_update
 from tracer.kernel.bcc_import import BccMissing
 from tracer.kernel.btf import BtfError, KernelTypes
@@ -27,6 +25,7 @@ from tracer.kernel.compile import CompileError, compile_text
 from tracer.kernel.doctor import capabilities, missing_rights, too_old
 from tracer.kernel.fields import FIELDS, find
 from tracer.kernel.image import Image, Images, Loaded
+from tracer.kernel.order import Order, times
 from tracer.kernel.probes import ALL_GROUPS, PROBES, SYMBOLS, Group, Hook, Probe
 from tracer.kernel.program import PLACEHOLDER, program_text
 from tracer.kernel.reasons import Reasons
@@ -35,13 +34,11 @@ from tracer.kernel.seed import Seeder
 from tracer.kernel.settle import settle
 from tracer.kernel.symbols import addresses
 from tracer.kernel.syscalls import CALL, DATA_CALLS, EPOLL_CALLS, FD_CALLS, numbers
-from tracer.kinds import STRIDE, Evidence, Ring, Source
+from tracer.kinds import STRIDE, Ring
 from tracer.session import Losses
 
 FOLLOW: Final = 1
 INHERIT: Final = 2
-_HEAD_BYTES: Final = RING_HEAD.itemsize
-_HEAD_WORDS: Final = _HEAD_BYTES // 8
 RINGS: Final = {Ring.SMALL: "small_ring", Ring.OBJECT: "object_ring", Ring.SOCKET: "socket_ring"}
 DEFAULT_BYTES: Final = {Ring.SMALL: 8 << 20, Ring.OBJECT: 16 << 20, Ring.SOCKET: 16 << 20}
 """Sizes of the rings: 80,000 calls, 87,000 packets, 65,000 socket records between two drains."""
@@ -114,10 +111,9 @@ class KernelSource:
         self._queues = {ring: _Queue(np.zeros((0, STRIDE[ring] - 8), np.uint8)) for ring in RINGS}
         self._tallies: Tallies | None = None
         self._counts = dict.fromkeys(RINGS, Tally(0, 0))
-        self._frames: dict[int, int] = {}
         self._clock = Clock()
         self._seeder = Seeder()
-        self._reasons: Reasons | None = None
+        self._order = Order()
         self._more = False
 
     # Starting
@@ -151,7 +147,7 @@ class KernelSource:
         sizes = {name: self.ring_bytes[ring] for ring, name in RINGS.items()}
         self._module = Loaded(image_of(types, mode), constants, sizes)
         self.running_mode = mode
-        self._reasons = Reasons(types)
+        self._order.reasons = Reasons(types)
         self._fill_maps(followed)
         for ring, name in RINGS.items():
             self._rings[ring] = MappedRing(self._module.map_fd(name), self.ring_bytes[ring], STRIDE[ring])
@@ -235,6 +231,11 @@ class KernelSource:
             return set()
         return {int.from_bytes(key, "little") for key in map_keys(self._map("tree"), 4)}
 
+    @property
+    def tree(self) -> int:
+        """Descriptor of the map of followed processes, for probes of another kind. Raises `KernelError`."""
+        return self._map("tree")
+
     # Reading
 
     def drain(self) -> Batch:
@@ -255,7 +256,7 @@ class KernelSource:
             self._more = self._more or len(queue.body) >= PORTION
             if mapped.more:
                 # the next record may be as old as the last one before it
-                cutoff = min(cutoff, np.uint64(_times(queue.body)[-1] if len(queue.body) else queue.last))
+                cutoff = min(cutoff, np.uint64(times(queue.body)[-1] if len(queue.body) else queue.last))
         return self._take(cutoff, now + (1 << 62) if final else now)
 
     def _take(self, cutoff: np.uint64, now: int) -> Batch:
@@ -265,53 +266,19 @@ class KernelSource:
         parts: list[NDArray[np.uint8]] = []
         keys: list[NDArray[np.uint64]] = []
         for ring, queue in self._queues.items():
-            times = np.maximum.accumulate(np.maximum(_times(queue.body), np.uint64(queue.last)))
-            count = int(np.searchsorted(times, cutoff, side="right"))
+            risen = np.maximum.accumulate(np.maximum(times(queue.body), np.uint64(queue.last)))
+            count = int(np.searchsorted(risen, cutoff, side="right"))
             if ring is Ring.OBJECT:
-                ready = settled.origin < count
-                parts.append(settled.body[ready])
-                keys.append(times[settled.origin[ready]])
+                ready = int(np.searchsorted(settled.origin, count))
+                parts.append(settled.body[:ready])
+                keys.append(risen[settled.origin[:ready]])
             else:
                 parts.append(queue.body[:count])
-                keys.append(times[:count])
+                keys.append(risen[:count])
             if count:
-                queue.last = int(times[count - 1])
+                queue.last = int(risen[count - 1])
                 queue.body = queue.body[count:]
-        return self._batch(parts, np.concatenate(keys))
-
-    def _batch(self, parts: list[NDArray[np.uint8]], keys: NDArray[np.uint64]) -> Batch:
-        order = np.argsort(keys, kind="stable")
-        rank = np.empty(len(order), np.int64)
-        rank[order] = np.arange(len(order))
-        heads = np.zeros(len(order), HEAD)
-        tables: dict[int, NDArray[np.void]] = {}
-        at = 0
-        for part in parts:
-            here = rank[at : at + len(part)]
-            _words(heads)[here, :_HEAD_WORDS] = part.view(np.uint64)[:, :_HEAD_WORDS]
-            kinds = heads["kind"][here]
-            for kind in np.flatnonzero(np.bincount(kinds)).tolist():
-                mine = np.flatnonzero(kinds == kind)
-                tables[kind] = self._table(kind, part, mine)
-                heads["row"][here[mine]] = np.arange(len(mine))  # a kind has one ring, so its order is that ring's
-            at += len(part)
-        heads["probe_time"] = heads["time"]
-        heads["time"] = keys[order] + np.uint64(self._clock.offset.ns)
-        heads["source"], heads["evidence"] = Source.KERNEL, Evidence.OBSERVED
-        return Batch(heads, tables)
-
-    def _table(self, kind: int, body: NDArray[np.uint8], mine: NDArray[np.int64]) -> NDArray[np.void]:
-        rows = np.zeros(len(mine), PAYLOAD[kind])
-        size = RING_PAYLOAD[kind].itemsize
-        rows.view(np.uint8).reshape(len(rows), -1)[:, :size] = body[mine, _HEAD_BYTES : _HEAD_BYTES + size]
-        if kind in PACKETS:
-            decode(rows)
-            before = self._frames.get(kind, 0)
-            rows["frame"] = np.arange(before + 1, before + 1 + len(rows))
-            self._frames[kind] = before + len(rows)
-        elif self._reasons is not None:
-            self._reasons.fill(kind, rows)
-        return rows
+        return self._order.batch(parts, keys, self._clock.offset.ns)
 
     @property
     def more(self) -> bool:
@@ -398,21 +365,3 @@ def _u32(value: int) -> bytes:
 
 def _u64(value: int) -> bytes:
     return value.to_bytes(8, "little")
-
-
-def _times(body: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    return np.ascontiguousarray(body[:, :8]).view(np.uint64)[:, 0]
-
-
-def _words(heads: NDArray[np.void]) -> NDArray[np.uint64]:
-    return heads.view(np.uint64).reshape(len(heads), HEAD.itemsize // 8)
-
-
-def _is_prefix(short: np.dtype[np.void], long: np.dtype[np.void]) -> bool:
-    """Whether a record of `short` may be copied over the beginning of one of `long`."""
-    assert short.fields is not None and long.fields is not None
-    return all(long.fields[name][:2] == place[:2] for name, place in short.fields.items())
-
-
-# Derived fields come last in every kind, so the probes' bytes are the beginning of the timeline's record.
-assert _is_prefix(RING_HEAD, HEAD) and all(_is_prefix(RING_PAYLOAD[kind], PAYLOAD[kind]) for kind in RING_PAYLOAD)
