@@ -40,10 +40,13 @@ class Mode(StrEnum):
 
     TP_BTF = "tp_btf"
     RAW_TP = "raw_tp"
+
+
+class InProgram(StrEnum):
+    """How a program is hung on instructions of another program (tracer.runtimes.uprobes)."""
+
     UPROBE = "uprobe"
-    """Not on a tracepoint: on an instruction of a program (tracer.runtimes.uprobes)."""
     UPROBE_MULTI = "uprobe_multi"
-    """The same on many instructions by one link, since 6.6."""
 
 
 class AttachError(Exception):
@@ -56,7 +59,7 @@ class Attached:
 
     name: str
     hook: str
-    mode: Mode
+    mode: Mode | InProgram
     program_fd: int
     link_fd: int
 
@@ -96,15 +99,14 @@ def bpf_in_place(command: int, block: ctypes.Array[ctypes.c_char]) -> int:
     return result
 
 
-def load(name: str, instructions: bytes, mode: Mode, btf_id: int = 0, *, fentry: bool = False) -> int:
+def load(name: str, instructions: bytes, mode: Mode | InProgram, btf_id: int = 0, *, fentry: bool = False) -> int:
     """PROG_LOAD. Returns the program's descriptor; raises `AttachError` with the end of the verifier's log."""
     code = ctypes.create_string_buffer(instructions, len(instructions))
     licence = ctypes.create_string_buffer(b"Dual MIT/GPL")  # bpf_probe_read_kernel asks for a GPL-compatible one
     typed = fentry or mode is Mode.TP_BTF
-    in_program = mode in (Mode.UPROBE, Mode.UPROBE_MULTI)
-    kind = _TYPE_TRACING if typed else _TYPE_KPROBE if in_program else _TYPE_RAW_TRACEPOINT
+    kind = _TYPE_TRACING if typed else _TYPE_KPROBE if isinstance(mode, InProgram) else _TYPE_RAW_TRACEPOINT
     attach_type = _ATTACH_TRACE_FENTRY if fentry else _ATTACH_TRACE_RAW_TP if typed else 0
-    if mode is Mode.UPROBE_MULTI:
+    if mode is InProgram.UPROBE_MULTI:
         attach_type = ATTACH_UPROBE_MULTI
 
     def attempt(log: ctypes.Array[ctypes.c_char] | None) -> int:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from tracer.batch import Batch, BatchBuilder, merge
-from tracer.kernel.attach import Attached, AttachError, Mode
+from tracer.kernel.attach import Attached, AttachError, InProgram
 from tracer.kernel.bcc_import import BccMissing
 from tracer.kernel.clock import Clock
 from tracer.kernel.compile import CompileError, compile_text
@@ -99,7 +99,7 @@ class _Program:
 class GoSource:
     """The Go programs among those that the kernel source follows. `add` probes a file; others are found as they run."""
 
-    def __init__(self, kernel: KernelSource, mode: Mode | None = None) -> None:
+    def __init__(self, kernel: KernelSource, mode: InProgram | None = None) -> None:
         """``kernel`` must have been started: it knows who is followed. ``mode``: see tracer.runtimes.uprobes."""
         self._kernel, self._clock, self._mode = kernel, Clock(), mode
         self._programs: dict[tuple[int, int], _Program | None] = {}

@@ -24,7 +24,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
-from tracer.kernel.attach import ATTACH_UPROBE_MULTI, Attached, AttachError, Mode, bpf, load
+from tracer.kernel.attach import ATTACH_UPROBE_MULTI, Attached, AttachError, InProgram, bpf, load
 
 _LINK_CREATE: Final = 28
 _PERF_EVENT_OPEN: Final = {"x86_64": 298, "aarch64": 241}
@@ -36,15 +36,15 @@ _ATTRIBUTE_BYTES: Final = 112
 _TYPE: Final = Path("/sys/bus/event_source/devices/uprobe/type")
 
 
-def put(name: str, instructions: bytes, path: str, offsets: Sequence[int], mode: Mode | None = None) -> list[Attached]:
+def put(name: str, instructions: bytes, path: str, offsets: Sequence[int], mode: InProgram | None = None) -> list[Attached]:
     """Put a program at places of a file, each a distance from its beginning; ``mode`` None: whichever way there is.
 
     Raises `AttachError`; leaves nothing behind then.
     """
-    if mode is not Mode.UPROBE:
+    if mode is not InProgram.UPROBE:
         with contextlib.suppress(AttachError):
             return [_multi(name, instructions, path, offsets)]
-        if mode is Mode.UPROBE_MULTI:
+        if mode is InProgram.UPROBE_MULTI:
             raise AttachError(f"{name}: this kernel has no uprobe_multi links")
     done: list[Attached] = []
     try:
@@ -64,7 +64,7 @@ def take_off(probes: Sequence[Attached]) -> None:
 
 
 def _multi(name: str, instructions: bytes, path: str, offsets: Sequence[int]) -> Attached:
-    program = load(name, instructions, Mode.UPROBE_MULTI)
+    program = load(name, instructions, InProgram.UPROBE_MULTI)
     file, places = ctypes.create_string_buffer(os.fsencode(path)), (ctypes.c_uint64 * len(offsets))(*offsets)
     # union bpf_attr, link_create.uprobe_multi: path, offsets, reference counters, cookies, count, flags, process
     attributes = struct.pack(
@@ -76,7 +76,7 @@ def _multi(name: str, instructions: bytes, path: str, offsets: Sequence[int]) ->
     except OSError as refused:
         os.close(program)
         raise AttachError(f"{name}: uprobes in {path}: {refused.strerror}") from None
-    return Attached(name, path, Mode.UPROBE_MULTI, program, link)
+    return Attached(name, path, InProgram.UPROBE_MULTI, program, link)
 
 
 def _one(name: str, instructions: bytes, path: str, offset: int) -> Attached:
@@ -84,7 +84,7 @@ def _one(name: str, instructions: bytes, path: str, offset: int) -> Attached:
         kind = int(_TYPE.read_text())
     except (OSError, ValueError):
         raise AttachError("this kernel has no uprobes (CONFIG_UPROBE_EVENTS)") from None
-    program = load(name, instructions, Mode.UPROBE)
+    program = load(name, instructions, InProgram.UPROBE)
     file = ctypes.create_string_buffer(os.fsencode(path))
     # struct perf_event_attr: type, size, config, period, sample type, read format, flags, wake-up, breakpoint type,
     # config1 (the path), config2 (the offset)
@@ -105,4 +105,4 @@ def _one(name: str, instructions: bytes, path: str, offset: int) -> Attached:
                 os.close(descriptor)
         lacking = "; CAP_PERFMON is needed" if refused.errno in (errno.EPERM, errno.EACCES) else ""
         raise AttachError(f"{name}: uprobe in {path}: {refused.strerror}{lacking}") from None
-    return Attached(name, f"{path}+{offset:#x}", Mode.UPROBE, program, event)
+    return Attached(name, f"{path}+{offset:#x}", InProgram.UPROBE, program, event)
