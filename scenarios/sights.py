@@ -18,6 +18,8 @@ from scenarios.sights_basis import Basis, CannotTell, NotYet, in_order, seconds,
 from scenarios.sights_connection import ConnectionSeen, TimeWait
 from scenarios.sights_listener import ListenerSeen
 from scenarios.sights_options import SynOptions
+from tracer.lints import LINTS
+from tracer.lints.basis import Finding, Limits
 from tracer.states import State
 from tracer.timeline import Event, Timeline
 
@@ -109,6 +111,12 @@ class Seen(ConnectionSeen):
     def asleep_during(self, actor: str, call: str, begin: Event, end: Event) -> str | None:
         """None when the actor was inside one call from one event to another."""
         return self.actor(actor).asleep_during(call, begin, end)
+
+    def lint(self, name: str, **limits: int) -> list[Finding]:
+        """What a lint found (`synfin lint`), its `words` and the `order` of the event that shows it. `limits` are those
+        of tracer.lints.basis.Limits, put otherwise: `close_wait=50_000_000` (ns) where a play is too short for 5 s."""
+        row = next(row for row in LINTS if row.name == name)
+        return list(row.check(self.timeline, Limits(**limits)))
 
     @staticmethod
     def in_order(*moments: tuple[str, Event | None]) -> str | None:

@@ -14,6 +14,7 @@ from scenarios.sights_basis import SECOND, Basis, CannotTell, NotYet, bits
 from scenarios.sights_options import SynOptions, syn_options
 from tracer.kinds import KNOWN_BUFFERS, KNOWN_SEQUENCE, KNOWN_TIMERS, KNOWN_WINDOW, SNAPSHOT, Evidence, Side
 from tracer.replay.analysis import FINDING
+from tracer.resources import resources
 from tracer.segments import FIN, RST, SYN, URG
 from tracer.states import State
 from tracer.timeline import Event
@@ -67,6 +68,18 @@ class TimeWait:
         if self.ended is None:
             raise NotYet("TIME_WAIT was not over when the watching ended (--wait goes on until it is)")
         return (self.ended.time - self.born.time) / SECOND
+
+
+@dataclass(frozen=True)
+class ResourceSeen:
+    """Something that a connection takes up."""
+
+    born: Event | None
+    """The event it began with; None: it was there before, or its birth was not seen."""
+    freed: Event | None
+    """The event that ended it; None: it is still there, as far as is known."""
+    bytes: int | None
+    """The most memory that a buffer took; None where nothing tells."""
 
 
 class ConnectionSeen:
@@ -308,6 +321,17 @@ class ConnectionSeen:
         rearmed = tuple(event for event in later if event.name == "timewait:rearmed")
         end = ended.name.partition(":")[2] if ended else ""
         return TimeWait(born, State(born["substate"]).name, born["left"] / SECOND, rearmed, ended, end)
+
+    def resource(self, side: str, kind: str) -> ResourceSeen:
+        """What the side takes up of a kind (tracer.resources.KINDS: `descriptor`, `epoll item`, `request sock`,
+        `socket`, `receive buffer`, `send buffer`, `TIME_WAIT object`), the first one. Raises CannotTell without any.
+        """
+        timeline = self.basis.timeline
+        for row in resources(timeline, self.number):
+            if row.kind == kind and row.side == Side[side.upper()]:
+                born, freed = (timeline[order] if order >= 0 else None for order in (row.born, row.freed))
+                return ResourceSeen(born, freed, row.bytes)
+        raise CannotTell(f"no {kind} of the {side} was seen")
 
     def destroyed(self, side: str) -> Event | None:
         """When the side's full socket was freed."""

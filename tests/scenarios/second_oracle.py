@@ -19,6 +19,7 @@ from tracer.kinds import Side
 from tracer.timeline import Event, Timeline
 
 EXCEPTIONS: Final[dict[str, str]] = {
+    "time-wait-pile": "beyond tcp_max_tw_buckets the kernel makes no TIME_WAIT; no packet tells of its limit",
     "self-connect": "one socket is both ends, so it receives its own segments; packets look like those of two",
 }
 """Scenario -> why its packets do not tell what its kernel did."""

@@ -1,0 +1,1 @@
+"""Options and limits: what can be set, and what it changes."""

@@ -1,0 +1,131 @@
+"""net.ipv4.tcp_tw_reuse: a client takes its own port out of TIME_WAIT, after a second.
+
+The client's only port towards this server is in TIME_WAIT, so connect() fails with EADDRNOTAVAIL. With tcp_tw_reuse (1:
+everywhere; 2, the default: on loopback) an *outgoing* connection may take over four numbers from a TIME_WAIT object of
+its own, if both sides use timestamps and the object is older than a second (tcp_twsk_unique(); RFC 6191). Timestamps
+make it safe: an old segment that turns up later is told by its old time (PAWS, RFC 7323 section 5). The second is the
+granularity of those times; newer kernels have it as net.ipv4.tcp_tw_reuse_delay. It helps clients only: a server's port
+is no concern of it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from scenarios.actor import Actor
+from scenarios.calls import accept, bind, close, connect, fails, listen, recv_to_end, socket
+from scenarios.script import Scenario
+
+if TYPE_CHECKING:
+    from scenarios.sights import Seen
+
+PORT = 41000
+
+scenario = Scenario(
+    name="tw-reuse",
+    title="tcp_tw_reuse: out of TIME_WAIT after a second, not before",
+    topic="limits",
+    place=50,
+    story=__doc__.split("\n\n", 1)[1].strip(),
+    actors=("server", "client"),
+    isolation="required",
+    sysctls={"net.ipv4.ip_local_port_range": f"{PORT} {PORT}", "net.ipv4.tcp_tw_reuse": "0"},
+    watch=("EADDRNOTAVAIL while TIME_WAIT is young", "TIME_WAIT cancelled by a connect()", "the same four numbers"),
+    questions=(
+        ("Whose TIME_WAIT can be taken over so?", "The client's own, by an outgoing connection"),
+        ("What makes it safe?", "Timestamps: old segments are told by their time"),
+        ("Does it help a server with thousands of TIME_WAITs?", "No; they do not use up its ports either"),
+    ),
+)
+
+
+@scenario.step("server", "The server listens, and serves one client that closes first.", asleep_in="accept4")
+def serves(me: Actor) -> None:
+    me.listener = socket()
+    bind(me.listener, me.at("server"))
+    listen(me.listener, 8)
+    connection = accept(me.listener)
+    recv_to_end(connection)
+    close(connection)
+
+
+@scenario.step("client", "The client connects from the only port there is, and closes.", wakes="server", lasts=0.05,
+               watch="TIME_WAIT on the client's side")  # fmt: skip
+def uses_it_up(me: Actor) -> None:
+    connection = socket()
+    connect(connection, me.at("server"))
+    close(connection)
+
+
+@scenario.step("client", "It switches tcp_tw_reuse on and connects again at once.", watch="EADDRNOTAVAIL")
+def too_early(me: Actor) -> None:
+    me.sysctl("net.ipv4.tcp_tw_reuse", 1)
+    me.connection = socket()
+    try:
+        connect(me.connection, me.at("server"))
+    except OSError as refused:
+        me.say(f"too early: {refused.strerror}")
+    else:  # the play was held for a second before this step
+        close(me.connection)
+        me.connection = socket()
+
+
+@scenario.step("client", "It switches it off again, and a second goes by.", lasts=1.2)
+def switched_off(me: Actor) -> None:
+    me.sysctl("net.ipv4.tcp_tw_reuse", 0)
+
+
+@scenario.step("client", "A second later, while it is off: still EADDRNOTAVAIL.", watch="no packet")
+def still_not(me: Actor) -> None:
+    fails("EADDRNOTAVAIL", connect, me.connection, me.at("server"))
+
+
+@scenario.step("client", "With it on, the port is taken out of TIME_WAIT.", watch="TIME_WAIT ends; a SYN from its port")
+def takes_it(me: Actor) -> None:
+    me.sysctl("net.ipv4.tcp_tw_reuse", 1)
+    connect(me.connection, me.at("server"))
+
+
+@scenario.step("server", "The server accepts it: to it this is a new connection.")
+def accepts(me: Actor) -> None:
+    close(accept(me.listener))
+    close(me.listener)
+
+
+@scenario.must_see("within the first second connect() fails although tcp_tw_reuse is on, and sends nothing")
+def not_before(seen: Seen) -> str | None:
+    wait = seen.connection(1).timewait("client")
+    second = seen.calls("client", "connect")[1]
+    if wait is None:
+        return "there was no TIME_WAIT on the client's side"
+    if seen.seconds(wait.born, second.enter) > 0.9:
+        seen.cannot_tell("the play was held for too long to see it")
+    sent = [packet for packet in seen.all_of("packet:sent") if second.leave and packet.order > second.leave.order]
+    if sent and sent[0].order < seen.calls("client", "connect")[2].enter.order:
+        return "a packet was sent"
+    return seen.same(second.error, "EADDRNOTAVAIL", "the second connect()")
+
+
+@scenario.must_see("after a second it fails as long as tcp_tw_reuse is off")
+def off(seen: Seen) -> str | None:
+    return seen.same(seen.results("client", "connect")[2:], ["EADDRNOTAVAIL", 0], "the last two connect()")
+
+
+@scenario.must_see("with it on, connect() ends the TIME_WAIT, more than a second old, long before its time")
+def taken(seen: Seen) -> str | None:
+    wait, last = seen.connection(1).timewait("client"), seen.calls("client", "connect")[-1]
+    if wait is None or wait.end != "cancelled" or wait.ended is None:
+        return f"TIME_WAIT was not taken over ({wait.end or 'it still waits' if wait else 'there was none'})"
+    if not 1 <= wait.lasted <= 30:
+        return f"it had lasted {wait.lasted:.1f} s"
+    return seen.in_order(("connect()", last.enter), ("TIME_WAIT ends", wait.ended), ("its return", last.leave))
+
+
+@scenario.must_see("the new connection has the same four numbers, and stands on both sides")
+def same_numbers(seen: Seen) -> str | None:
+    syns = [packet for packet in seen.all_of("packet:sent") if packet["flags"] & 0x12 == 0x02]
+    numbers = {(syn["sport"], syn["dport"]) for syn in syns}
+    if wrong := seen.same((len(syns), len(numbers), len({syn.conn for syn in syns})), (2, 1, 2), "SYNs, ports, lives"):
+        return wrong
+    last = seen.connection(syns[-1].conn)
+    return last.went_through("client", "ESTABLISHED") or last.went_through("server", "ESTABLISHED")

@@ -1,0 +1,1 @@
+"""What a connection costs, and what runs out."""
