@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gc
 import os
 import signal
 import sys
@@ -251,9 +252,14 @@ def analyze(
 
     docs/filters.md has the keys of -Y for each kind of row, and the columns of --json, --csv and --parquet.
     """
+    gc.disable()  # imports make no garbage, and arrays no cycles: the collector would only look for what is not there
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's library of linear algebra is not used
     from tui.cli_analyze import Request
     from tui.cli_analyze import analyze as begin
 
+    gc.freeze()
+    gc.set_threshold(100_000)
+    gc.enable()
     begin(Request(files, table, form or "text", parquet, display, pcap, clock, infer=not no_states))
 
 

@@ -16,24 +16,30 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import click
 
 from tracer.capture import CaptureError, open_capture
 from tracer.capture.outcomes import OTHER
-from tracer.capture.pcapfilter import FilterRefused, LibpcapMissing, PcapFilter
-from tracer.export.table import Csv, JsonLines, TableWriter
-from tracer.export.table_parquet import Parquet, ParquetMissing
+from tracer.export.cells import always
 from tracer.export.table_text import TextTable
-from tracer.filter import Filter, FilterError, compile_filter
 from tracer.filter_keys import TableName
-from tracer.filter_rows import Rows
-from tracer.filter_tables import COLUMNS
-from tui.cli_analyze_run import Analysis, Step
+from tracer.filter_rows import Connections, Rows
+from tracer.filter_tables import COLUMNS, Column
+from tracer.words import clean
+from tui.cli_analyze_run import Analysis, Sieve, Step
 from tui.cli_analyze_text import HEADINGS, Cells
 from tui.cli_errors import CANNOT, INTERRUPTED, OUTPUT, USAGE, Trouble
 from tui.plain import plain
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from tracer.capture.decoder import Frames
+    from tracer.export.table import TableWriter
+    from tracer.filter import Filter
 
 LARGE: Final = 16 << 20
 """Bytes of a file from which on a line tells how far it is."""
@@ -82,7 +88,7 @@ def analyze(request: Request) -> None:
         raise failed
 
 
-def _all(request: Request, wanted: Filter | None, sieve: PcapFilter | None) -> Trouble | None:
+def _all(request: Request, wanted: Filter | None, sieve: Sieve | None) -> Trouble | None:
     """Analyse every file; what to say when some could not be read. Raises it when none could."""
     failures = []
     several = len(request.files) > 1
@@ -106,21 +112,33 @@ def _all(request: Request, wanted: Filter | None, sieve: PcapFilter | None) -> T
 def _display_filter(request: Request) -> Filter | None:
     if not request.display.strip():
         return None
+    from tracer.filter import FilterError, compile_filter  # as everything that few runs need: a start-up is short
+
     try:
         return compile_filter(request.display, request.rows)
     except FilterError as wrong:
         raise Trouble(f"-Y: {wrong}", USAGE) from None
 
 
-def _pcap_filter(expression: str) -> PcapFilter | None:
+def _pcap_filter(expression: str) -> Sieve | None:
     if not expression.strip():
         return None
+    from tracer.capture.pcapfilter import FilterRefused, LibpcapMissing, PcapFilter
+
     try:
-        return PcapFilter(expression)
+        chosen = PcapFilter(expression)
     except FilterRefused as wrong:
         raise Trouble(str(wrong), USAGE) from None
     except LibpcapMissing as missing:
         raise Trouble(str(missing), CANNOT) from None
+
+    def sieve(octets: NDArray[np.uint8], frames: Frames) -> None:
+        try:
+            chosen.sieve(octets, frames)
+        except FilterRefused as wrong:  # of this link type it means nothing
+            raise Trouble(str(wrong), USAGE) from None
+
+    return sieve
 
 
 class _Text:
@@ -137,6 +155,11 @@ class _Text:
         """Write them aligned."""
         if file != self._file:
             self._file, self._cells = file, Cells(self._clock)
+        if isinstance(rows, Connections):
+            columns = self._cells.columns(rows)
+            with_file = [always(clean(file), len(rows)), *columns] if self._with_file else columns
+            self._table.write_columns(with_file)
+            return
         cells = self._cells.of(rows)
         self._table.write([file, *row] for row in cells) if self._with_file else self._table.write(cells)
 
@@ -147,21 +170,26 @@ class _Text:
     close = abandon = flush
 
 
+def _writer(request: Request, columns: tuple[Column, ...], *, several: bool) -> TableWriter:
+    if request.parquet is not None:
+        from tracer.export.table_parquet import Parquet, ParquetMissing
+
+        try:
+            return Parquet(request.parquet, columns, with_file=several)
+        except ParquetMissing as missing:
+            raise Trouble(str(missing), CANNOT) from None
+    if request.form == "text":
+        return _Text(request)
+    from tracer.export.table import Csv, JsonLines
+
+    return (JsonLines if request.form == "json" else Csv)(sys.stdout, columns, with_file=several)
+
+
 @contextlib.contextmanager
 def _out(request: Request) -> Iterator[TableWriter]:
     """Where rows go. An output that cannot be written is Trouble; a reader that has gone away is left to main()."""
-    several = len(request.files) > 1
-    columns = COLUMNS[request.rows]
     try:
-        writer: TableWriter
-        if request.parquet is not None:
-            writer = Parquet(request.parquet, columns, with_file=several)
-        elif request.form == "json":
-            writer = JsonLines(sys.stdout, columns, with_file=several)
-        elif request.form == "csv":
-            writer = Csv(sys.stdout, columns, with_file=several)
-        else:
-            writer = _Text(request)
+        writer = _writer(request, COLUMNS[request.rows], several=len(request.files) > 1)
         try:
             yield writer
         except KeyboardInterrupt:
@@ -172,8 +200,6 @@ def _out(request: Request) -> Iterator[TableWriter]:
                 writer.abandon()
             raise
         writer.close()
-    except ParquetMissing as missing:
-        raise Trouble(str(missing), CANNOT) from None
     except (BrokenPipeError, PermissionError):
         raise
     except OSError as failure:
@@ -183,12 +209,12 @@ def _out(request: Request) -> Iterator[TableWriter]:
         _say(f"saved {request.parquet}")
 
 
-def _one(request: Request, file: str, wanted: Filter | None, sieve: PcapFilter | None, out: TableWriter) -> None:
+def _one(request: Request, file: str, wanted: Filter | None, sieve: Sieve | None, out: TableWriter) -> None:
     collect = wanted is not None and bool(wanted.keys & _WHOLE_CONNECTION)
     with open_capture(file) as capture:
         analysis = Analysis(
             capture, request.rows, infer=request.infer, collect=collect, size=_size(file),
-            sieve=sieve.sieve if sieve else None,
+            sieve=sieve,
         )  # fmt: skip
         text = request.form == "text" and request.parquet is None
         analysis.info.wanted = text or (wanted is not None and "text" in wanted.keys)
@@ -212,8 +238,6 @@ def _one(request: Request, file: str, wanted: Filter | None, sieve: PcapFilter |
             steps.close()  # the engine comes to rest: it may be in the middle of a block
             write(analysis.rest(), live=False)
             raise
-        except FilterRefused as wrong:
-            raise Trouble(str(wrong), USAGE) from None
         finally:
             progress.clear()
         for note in capture.notes:

@@ -9,9 +9,13 @@ from __future__ import annotations
 import datetime
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
-from itertools import repeat
 from typing import Any, Final
 
+import numpy as np
+from numpy.typing import NDArray
+
+from tracer.export import cells
+from tracer.export.cells import Cells as Column
 from tracer.filter_keys import TableName
 from tracer.filter_rows import Changes, Connections, Packets, Rows, address_text
 from tracer.kinds import EVIDENCE_MARK, Certainty, Evidence, Side
@@ -23,9 +27,10 @@ from tracer.replay.analysis import (
     SPURIOUS_RETRANSMISSION,
     findings_of,
 )
+from tracer.replay.life_rows import STATES
 from tracer.segments import ACK, AE, CWR, ECE, FIN, PSH, RST, SYN, URG
 from tracer.states import State, Trigger
-from tracer.words import bits, duration, endpoint, label
+from tracer.words import bits, endpoint, label
 
 MARK: Final = EVIDENCE_MARK[Evidence.INFERRED]
 _SHOWN: Final = {FIN: "FIN", SYN: "SYN", RST: "RST", PSH: "PSH", ACK: "ACK", URG: "URG", ECE: "ECE", CWR: "CWR",
@@ -101,9 +106,7 @@ class Info:
                     "wscale", "n_sack", "sack_left", "sack_right")), strict=True)  # fmt: skip
         results = zip(*(analysis[name].tolist() for name in ("stream", "direction", "window", "findings",
                       "duplicate_ack_frame", "duplicate_ack_number")), strict=True)  # fmt: skip
-        return [
-            self._line(head, option, result) for head, option, result in zip(heads, options, results, strict=True)
-        ]
+        return [self._line(head, option, result) for head, option, result in zip(heads, options, results, strict=True)]
 
     def _line(self, head: tuple[int, ...], option: tuple[Any, ...], result: tuple[int, ...]) -> str:
         sport, dport, flags, seq, ack, length, urgent = head
@@ -155,16 +158,36 @@ class Cells:
 
     def __init__(self, clock: str) -> None:
         self._clock = CLOCKS[clock]
+        self._relative = clock == "r"
         self._before: int | None = None
 
     def of(self, rows: Rows) -> Iterator[Sequence[str]]:
         """The cells of each row, under HEADINGS."""
         if isinstance(rows, Packets):
             return self._packets(rows)
-        if isinstance(rows, Connections):
-            return self._connections(rows)
         assert isinstance(rows, Changes)
         return self._changes(rows)
+
+    def columns(self, rows: Connections) -> list[Column]:
+        """The same for connections, of which there may be many: column by column."""
+        (clients, cports), (servers, sports) = rows.point(0), rows.point(1)
+        rtt = rows["rtt"]
+        known = rtt >= 0
+        counts = [rows[f"{side}_{name}"] for name in ("packets", "bytes") for side in ("client", "server")]
+        return [
+            cells.numbers(rows["stream"]), self._times(rows), cells.seconds(rows["duration"]), _ends(clients, cports),
+            _ends(servers, sports), *(cells.numbers(count) for count in counts),
+            cells.where(known, cells.durations(np.maximum(rtt, 0))), cells.octets(rows.rows["conn_state"]),
+            cells.octets(rows.rows["history"]), cells.numbers(rows["completeness"]),
+            cells.numbers(rows["retransmissions"]), cells.numbers(rows["lost"]), _STATES[rows.states[:, 0]],
+            _STATES[rows.states[:, 1]], _lived(rows),
+        ]  # fmt: skip
+
+    def _times(self, rows: Connections) -> Column:
+        moments = rows.rows["first_time"]
+        if self._relative:
+            return cells.seconds(moments - rows.start)
+        return cells.texts([self._time(now, rows.start) for now in moments.tolist()])
 
     def _time(self, now: int, start: int) -> str:
         before, self._before = now if self._before is None else self._before, now
@@ -181,28 +204,6 @@ class Cells:
                 info,
             )  # fmt: skip
 
-    def _connections(self, rows: Connections) -> Iterator[Sequence[str]]:
-        (clients, cports), (servers, sports) = rows.point(0), rows.point(1)
-        ends = zip(clients.tolist(), cports.tolist(), servers.tolist(), sports.tolist(), strict=True)
-        names = (
-            "stream", "duration", "client_packets", "server_packets", "client_bytes", "server_bytes", "rtt",
-            "completeness", "retransmissions", "lost",
-        )  # fmt: skip
-        numbers = zip(*(rows[name].tolist() for name in names), strict=True)
-        inferred = bool(rows.states.any())
-        spent_by = zip(rows.times(0), rows.times(1), strict=True) if inferred else repeat(({}, {}), len(rows))
-        words = zip(rows["conn_state"], rows["history"], rows.states.tolist(), spent_by, strict=True)
-        times = rows.rows["first_time"].tolist()
-        for time, (client, cport, server, sport), numbers_of, words_of in zip(times, ends, numbers, words, strict=True):
-            stream, lasted, sent, received, out, back, rtt, complete, again, lost = numbers_of
-            conn_state, history, (mine, theirs), spent = words_of
-            yield (
-                str(stream), self._time(time, rows.start), _seconds(lasted), f"{_host(*client)}{cport or '*'}",
-                f"{_host(*server)}{sport or '*'}", str(sent), str(received), str(out), str(back),
-                duration(rtt) if rtt >= 0 else "", conn_state, history, str(complete), str(again), str(lost),
-                _state(mine), _state(theirs), _lives(*spent),
-            )  # fmt: skip
-
     def _changes(self, rows: Changes) -> Iterator[Sequence[str]]:
         for row in rows.rows:
             yield (
@@ -215,15 +216,33 @@ class Cells:
             )  # fmt: skip
 
 
-def _state(state: int) -> str:
-    return f"{label(state)}{MARK}" if state else ""
+_STATES: Final = cells.texts(["", *(f"{label(state)}{MARK}" for state in tuple(State)[1:])])
+_LABELS: Final = cells.texts([f"{label(state)} " for state in State])
 
 
-def _lives(client: dict[str, int], server: dict[str, int]) -> str:
-    if not client and not server:
-        return ""
-    found = []
-    for side, spent in (("client", client), ("server", server)):
-        if spent:
-            found.append(side + " " + ", ".join(f"{label(State[name])} {duration(ns)}" for name, ns in spent.items()))
-    return "; ".join(found)
+def _ends(hosts: NDArray[np.uint64], ports: NDArray[Any]) -> Column:
+    """Endpoints: address, colon, port."""
+    six = cells.addresses(hosts, lambda high, low: _host(high, low).removesuffix(":"))
+    named = np.where(ports > 0, np.uint8(0), np.uint8(ord("*")))[:, None]
+    return cells.joined(six, cells.always(":", len(ports)), cells.where(ports > 0, cells.numbers(ports)), named)
+
+
+def _lived(rows: Connections) -> Column:
+    """Time in states: ``client SYN_SENT 9.00 µs, ESTABLISHED 1.20 s; server SYN_RECV 8.00 µs``."""
+    counts = rows.lived["count"]
+    parts: list[Column] = []
+    if not counts.any():
+        return np.zeros((len(rows), 0), np.uint8)
+    for side, name in enumerate(("client ", "server ")):
+        count, places = counts[:, side], slice(side * STATES, side * STATES + int(counts[:, side].max()))
+        there = np.arange(places.stop - places.start) < count[:, None]
+        which, spent = rows.lived["which"][:, places][there], rows.lived["spent"][:, places][there]
+        comma = cells.where(np.nonzero(there)[1] > 0, cells.always(", ", len(which)))
+        items = cells.joined(comma, _LABELS[which], cells.durations(spent))
+        spread = np.zeros((*there.shape, items.shape[1]), np.uint8)
+        spread[there] = items
+        if side:
+            both: NDArray[np.bool_] = (counts[:, 0] > 0) & (counts[:, 1] > 0)
+            parts.append(cells.where(both, cells.always("; ", len(rows))))
+        parts += [cells.where(count > 0, cells.always(name, len(rows))), spread.reshape(len(rows), -1)]
+    return cells.joined(*parts)

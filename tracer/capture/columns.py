@@ -94,7 +94,8 @@ def locate_common(
     if not len(todo):
         return todo
     left = np.ones(len(start), np.bool_)
-    for kind in np.unique(link[todo]).tolist():
+    kinds = link[todo]
+    for kind in [int(kinds[0])] if (kinds == kinds[0]).all() else np.unique(kinds).tolist():  # nearly always one
         header, type_at = _KIND_AT.get(kind, (0, 0))
         if not header and kind not in _RAW:
             continue

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final, TextIO
 
+from tracer.export.cells import Cells, lines, widths
 from tracer.words import clean
 
 HELD: Final = 200
@@ -24,6 +25,8 @@ class TextTable:
         self._names = [name.removeprefix(">") for name in columns]
         self._widths = [len(name) for name in self._names]
         self._held: list[Sequence[str]] = []
+        self._waiting: list[Sequence[Cells]] = []
+        self._waits = 0
         self._begun = False
 
     def write(self, rows: Iterable[Sequence[str]]) -> None:
@@ -32,15 +35,26 @@ class TextTable:
         if len(self._held) >= HELD or self._begun:
             self.flush()
 
+    def write_columns(self, columns: Sequence[Cells]) -> None:
+        """Add rows that are columns of bytes without control characters. Of one table either all or none are."""
+        self._waiting.append(columns)
+        self._waits += len(columns[0])
+        if self._waits >= HELD or self._begun:
+            self.flush()
+
     def flush(self) -> None:
         """Print what is held."""
-        if self._held:
-            longest = [max(map(len, column)) for column in zip(*self._held, strict=True)]
-            self._widths = [max(pair) for pair in zip(self._widths, longest, strict=True)]
-        rows = self._held if self._begun else [self._names, *self._held]
-        self._begun, self._held = True, []
+        found: list[list[int]] = [list(map(len, row)) for row in self._held]
+        sizes = [[widths(cells) for cells in columns] for columns in self._waiting]
+        found += [[int(size.max(initial=0)) for size in row] for row in sizes]
+        self._widths = [max(column) for column in zip(self._widths, *found, strict=True)]
         line = "  ".join(
             f"%{'' if right else '-'}{width}s" for width, right in zip(self._widths, self._right, strict=True)
         )
-        self._out.write("".join([(line % tuple(row)).rstrip() + "\n" for row in rows]))
+        rows = self._held if self._begun else [self._names, *self._held]
+        parts = [(line % tuple(row)).rstrip() + "\n" for row in rows]
+        for columns, size in zip(self._waiting, sizes, strict=True):
+            parts.append(lines(columns, self._right, self._widths, size))
+        self._begun, self._held, self._waiting, self._waits = True, [], [], 0
+        self._out.write("".join(parts))
         self._out.flush()
