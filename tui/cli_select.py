@@ -41,6 +41,8 @@ class Who:
     netns: str | None = None
     everything: bool = False
     command: Sequence[str] = ()
+    go: bool = False
+    """Go programs among them from inside, too."""
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from tracer.replay.infer_events import StateEvents
 from tracer.session import EventSource, Session, Sink
 from tracer.tables.adopt import Adopted
 from tracer.tables.counters import ListenCounters
-from tui import cli_command, cli_plain, cli_rights
+from tui import cli_command, cli_go, cli_plain, cli_rights
 from tui.cli_command import GRACE
 from tui.cli_errors import CANNOT, FAILED, INTERRUPTED, OUTPUT, USAGE, Trouble
 from tui.cli_kernel import probe_groups
@@ -99,6 +99,8 @@ def _traced(
         screen.start()  # 0.3 s of imports while the probes are put on
     kernel, sources, probes = _sources(selection, kernel)
     try:
+        if request.who.go:
+            cli_go.join(kernel, selection.pids, request.who.command, sources, probes)
         if user is not None:
             if request.form == "screen":
                 screen.join()

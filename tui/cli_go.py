@@ -1,0 +1,35 @@
+"""`--go`: Go programs from inside, beside the kernel's probes. Opt-in, as each hit costs the program microseconds."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+
+from tracer.kernel.source import KernelSource
+from tracer.runtimes.go_binary import GoError
+from tracer.runtimes.golang import GoSource
+from tracer.session import EventSource
+from tui.feed import Probe
+
+GROUP = "go"
+
+
+def join(kernel: KernelSource | None, pids: Sequence[int], command: Sequence[str], sources: list[EventSource],
+         probes: list[Probe]) -> None:  # fmt: skip
+    """Put probes on the programs that are known already: those of `pids`, and the command's. What they will start is
+    looked at when it runs. Adds to `sources` and `probes`."""
+    if kernel is None:
+        probes.append(Probe(GROUP, False, "it goes with the kernel's probes, which are not on"))
+        return
+    go = GoSource(kernel)
+    sources.append(go)
+    paths = [f"/proc/{pid}/exe" for pid in pids]
+    paths += [path for path in (shutil.which(word) for word in command[:1]) if path]
+    reasons = []
+    for path in paths:
+        try:
+            go.add(path)
+        except GoError as reason:
+            reasons.append(str(reason))
+    # Not on is what cannot be; a program that is no Go program may yet start one.
+    probes.append(Probe(GROUP, not reasons or bool(go.programs), "; ".join(dict.fromkeys(reasons))))
