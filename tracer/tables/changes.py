@@ -122,7 +122,7 @@ class Changes:
             return 0
         before = len(self._builder)
         self._count()
-        for row, when in passed:  # came and went between two readings
+        for row, when in sorted(passed, key=lambda end: end[1]):  # came and went between two readings
             self._ended(row, State.UNKNOWN, when)
         for cookie in [cookie for cookie in ended if cookie in gone and not gone[cookie].row.is_timewait]:
             self._gone(gone.pop(cookie), ended[cookie][1])
