@@ -31,7 +31,7 @@ EDGES: Final = ("kernel", "wire", "tables", "capture", "recording", "runtimes", 
 
 DRIVERS: Final = (
     "machine_code", "session", "replay", "replay.engine", "replay.compiled", "replay.findings", "replay.pipeline",
-    "replay.infer_compiled", "replay.infer_engine",
+    "replay.infer_compiled", "replay.infer_engine", "replay.catalogue", "replay.reread",
 )  # fmt: skip
 """Modules of tracer that have a thread, a clock or a child process, and know no edge by name: the session drives the
 sources that it is handed, the replay engine has its loop compiled by a child process while it goes on."""

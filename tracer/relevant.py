@@ -132,7 +132,7 @@ class Relevant:
         for heads in self._timeline.heads(self._done, count):
             mine = heads["conn"] == self._conn
             free = heads["conn"] == 0
-            mine |= np.isin(heads["kind"], _ALWAYS)
+            mine |= free & np.isin(heads["kind"], _ALWAYS)
             others = np.zeros(len(heads), np.bool_)
             if self._sockets:
                 mine |= free & np.isin(heads["sock"], list(self._sockets))

@@ -11,19 +11,23 @@ waiting then, so that CLOSE does not count.
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from typing import Any, Final
+from itertools import islice
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tracer.batch import Table
 from tracer.events import NUMBER, PACKETS
+from tracer.flow import Flow
 from tracer.kinds import KINDS, Evidence, Side
+from tracer.replay.analysis import FAST_RETRANSMISSION, LOST_SEGMENT, RETRANSMISSION
 from tracer.segments import RST
-from tracer.states import State
+from tracer.states import State, as_state
 from tracer.timeline import Event, Timeline
+from tui.doors import Door, Doors
 
 _WITH_TUPLE: Final = np.array(
     [number for number, kind in enumerate(KINDS, 1) if "sport" in {f.name for f in kind.fields}], dtype="u2"
@@ -32,6 +36,10 @@ _PACKETS: Final = [(number, KINDS[number - 1].name) for number in sorted(PACKETS
 _STATE, _BORN = NUMBER["socket:state"], NUMBER["request:born"]
 _WAIT, _EXPIRED, _CANCELLED = (NUMBER[f"timewait:{what}"] for what in ("born", "expired", "cancelled"))
 _TELLS_STATE: Final = np.array([_STATE, _BORN, _WAIT, _EXPIRED, _CANCELLED], dtype="u2")
+_OVERFLOWS: Final = np.array([NUMBER["accept:overflow"], NUMBER["request:overflow"]], dtype="u2")
+_DROPPED: Final = NUMBER["network:dropped"]
+_LOSS: Final = RETRANSMISSION | FAST_RETRANSMISSION | LOST_SEGMENT
+"""What the analysis finds where something was lost."""
 
 MOST_AT_ONCE: Final = 1 << 17
 """Events read in one go: a few hundredths of a second, so that opening a capture of millions does not freeze."""
@@ -71,11 +79,19 @@ class Connection:
     lives: dict[Side, Life] = field(default_factory=dict)
     resets: list[int] = field(default_factory=list)
     """Moments (ns) at which a RST passed."""
+    losses: list[int] = field(default_factory=list)
+    """Moments (ns) at which something was sent again, or seen to be missing."""
 
     @property
     def life(self) -> Life | None:
         """The end to show where there is room for one: the client's, else the server's."""
         return self.lives.get(Side.CLIENT) or self.lives.get(Side.SERVER)
+
+    def stop(self, end: int) -> int:
+        """ns of its last change of state, or ``end`` while it is not closed."""
+        lives = [life for life in self.lives.values() if life.times]
+        closed = lives and all(life.states[-1] is State.CLOSE for life in lives)
+        return max(life.times[-1] for life in lives) if closed else end
 
     def ends(self, *, short: bool = False, arrow: str = "→") -> str:
         """Both ends as `address:port → address:port`, or ports alone; empty while not known."""
@@ -90,11 +106,74 @@ def _endpoint(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+class Listing(Protocol):
+    """What a view knows of all connections at once."""
+
+    flow: Flow
+    """All changes of state, and what went wrong."""
+    last_time: int
+    """ns of the latest event read."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, number: int) -> Connection:
+        """Raises KeyError."""
+        ...
+
+    def get(self, number: int) -> Connection | None:
+        """The connection of that number, if it has any event."""
+        ...
+
+    @property
+    def numbers(self) -> Sequence[int]:
+        """Ascending."""
+        ...
+
+    @property
+    def known(self) -> Set[int]:
+        """Numbers of all of them."""
+        ...
+
+    @property
+    def doors(self) -> Mapping[int, Door]:
+        """The listeners' queues, by port."""
+        ...
+
+    @property
+    def start(self) -> int:
+        """ns of the first connection's first event; 0 while there is none."""
+        ...
+
+    @property
+    def whole(self) -> bool:
+        """The timeline holds the events of all of them; False: only of those that were looked at."""
+        ...
+
+    def search(self, words: Sequence[str], most: int) -> list[int]:
+        """Numbers of connections, at most so many, of which every word is a number, a port or an address."""
+        ...
+
+    @property
+    def behind(self) -> bool:
+        """There are events that have not been read yet."""
+        ...
+
+    def refresh(self) -> bool:
+        """Read what has come since; True when there was anything."""
+        ...
+
+
 class Connections:
     """All connections of a timeline. Call `refresh`, then read."""
 
+    whole = True
+
     def __init__(self, timeline: Timeline) -> None:
         self._timeline = timeline
+        self._doors = Doors(timeline)
+        self._sorted: list[int] = []
+        self.flow = Flow()
+        self.start = 0
         self._done = 0
         self._by_number: dict[int, Connection] = {}
         self._nameless: set[int] = set()
@@ -114,12 +193,24 @@ class Connections:
     @property
     def numbers(self) -> list[int]:
         """Ascending."""
-        return sorted(self._by_number)
+        if len(self._sorted) != len(self._by_number):
+            self._sorted = sorted(self._by_number)
+        return self._sorted
 
     @property
     def known(self) -> Set[int]:
         """Numbers of all of them."""
         return self._by_number.keys()
+
+    def search(self, words: Sequence[str], most: int) -> list[int]:
+        """Numbers of connections in whose number and ends every word occurs, at most so many."""
+        told = ((number, f"#{number}  {self[number].ends()}") for number in self.numbers)
+        return list(islice((number for number, text in told if all(word in text for word in words)), most))
+
+    @property
+    def doors(self) -> Mapping[int, Door]:
+        """The listeners' queues, by port."""
+        return self._doors.by_port
 
     @property
     def behind(self) -> bool:
@@ -141,16 +232,18 @@ class Connections:
         self.last_time = max(self.last_time, int(heads["time"].max()))
         for number, first in _firsts(heads["conn"]):
             if number not in self._by_number:
-                self._by_number[number] = Connection(number, int(heads["time"][first]))
+                time = int(heads["time"][first])
+                self._by_number[number] = Connection(number, time)
                 self._nameless.add(number)
+                self.start = min(self.start or time, time)
         if self._nameless:
             telling = np.isin(heads["kind"], _WITH_TUPLE) & np.isin(heads["conn"], list(self._nameless))
             for i in np.flatnonzero(telling).tolist():
                 if int(heads["conn"][i]) in self._nameless:  # until one tells: a port may not be chosen yet
                     self._name(self._timeline[start + i])
-        for i in np.flatnonzero(np.isin(heads["kind"], _TELLS_STATE) & (heads["conn"] > 0)).tolist():
-            self._enter(self._timeline[start + i])
-        self._find_resets(heads)
+        self._enter(heads)
+        self._find_troubles(heads)
+        self._doors.read(heads)
 
     def _name(self, event: Event) -> None:
         local = (event.ip("saddr"), event["sport"])
@@ -161,32 +254,60 @@ class Connections:
         connection.client, connection.server = (local, peer) if event.side is Side.CLIENT else (peer, local)
         self._nameless.discard(event.conn)
 
-    def _enter(self, event: Event) -> None:
-        life = self._by_number[event.conn].lives.setdefault(event.side, Life(evidence=event.evidence))
-        if event.number == _STATE:
-            new = State(event["new"])
-            if not (life.waiting and new is State.CLOSE):
-                life.enter(event.time, new)
-        elif event.number == _BORN:
-            life.enter(event.time, State.NEW_SYN_RECV)
-        elif event.number == _WAIT:
-            life.waiting = True
-            life.enter(event.time, State(event["substate"]))
-        else:
-            life.waiting = False
-            life.enter(event.time, State.CLOSE)
+    def _enter(self, heads: Table) -> None:
+        """Changes of state, from whole columns: there are tens of thousands a second where connections are short."""
+        mine = np.flatnonzero(np.isin(heads["kind"], _TELLS_STATE) & (heads["conn"] > 0))
+        kinds, rows = heads["kind"][mine], heads["row"][mine]
+        entered = np.full(len(mine), int(State.CLOSE))
+        entered[kinds == _BORN] = State.NEW_SYN_RECV
+        for kind, name, column in ((_STATE, "socket:state", "new"), (_WAIT, "timewait:born", "substate")):
+            here = kinds == kind
+            if here.any():
+                first = int(rows[here][0])
+                entered[here] = self._timeline.field(name, column, first)[rows[here] - first]
+        told = zip(
+            heads["conn"][mine].tolist(), heads["side"][mine].tolist(), heads["time"][mine].tolist(), kinds.tolist(),
+            entered.tolist(), heads["evidence"][mine].tolist(), strict=True,
+        )  # fmt: skip
+        changes = []
+        for conn, number, time, kind, code, evidence in told:
+            side, new = Side(number), as_state(code)
+            lives = self._by_number[conn].lives
+            life = lives.get(side)
+            if life is None:
+                life = lives[side] = Life(evidence=Evidence(evidence))
+            if kind == _STATE and life.waiting and new is State.CLOSE:
+                continue
+            if kind != _STATE and kind != _BORN:
+                life.waiting = kind == _WAIT
+            if side:
+                changes.append((time, int(life.states[-1]) if life.states else 0, code))
+            life.enter(time, new)
+        if changes:
+            self.flow.change(*np.array(changes, np.int64).T)
 
-    def _find_resets(self, heads: Table) -> None:
-        """A capture has no sockets that could tell of a reset, so the packets are asked."""
+    def _find_troubles(self, heads: Table) -> None:
+        """A capture has no sockets that could tell of a reset or a loss, so the packets are asked."""
         for number, kind in _PACKETS:
             mine = np.flatnonzero(heads["kind"] == number)
             if not len(mine):
                 continue
             # A kind's rows lie in the order of its events.
-            flags = self._timeline.field(kind, "flags", int(heads["row"][mine[0]]))[: len(mine)]
-            for i in mine[(flags & RST) > 0].tolist():
+            first = int(heads["row"][mine[0]])
+            flags = self._timeline.field(kind, "flags", first)[: len(mine)]
+            resets = mine[(flags & RST) > 0]
+            for i in resets.tolist():
                 if heads["conn"][i]:
                     self._by_number[int(heads["conn"][i])].resets.append(int(heads["time"][i]))
+            self.flow.trouble("reset", heads["time"][resets])
+            found = self._timeline.field(kind, "analysis", first)[: len(mine)]
+            losses = mine[found & np.uint32(_LOSS) != 0]
+            for i in losses.tolist():
+                if heads["conn"][i]:
+                    self._by_number[int(heads["conn"][i])].losses.append(int(heads["time"][i]))
+            self.flow.trouble("loss", heads["time"][losses])
+        self.flow.trouble("loss", heads["time"][heads["kind"] == _DROPPED])
+        self.flow.trouble("overflow", heads["time"][np.isin(heads["kind"], _OVERFLOWS)])
 
 
 def _firsts(column: NDArray[Any]) -> list[tuple[int, int]]:

@@ -8,9 +8,10 @@ the format allows, and says so in ``notes``.
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,6 +75,18 @@ def open_capture(target: str | os.PathLike[str] | Readable, form: Form | None = 
         CaptureError: in one sentence, why nothing of it can be read.
     """
     return Capture(ByteSource(target), form)
+
+
+class Place(NamedTuple):
+    """How far reading is, to be taken up there again (``Capture.from_place``)."""
+
+    offset: int
+    """Of the next record, in the unpacked stream."""
+    packets: int
+    sections: int
+    interfaces: int
+    first_interface: int
+    order: Order
 
 
 class Capture:
@@ -221,6 +234,37 @@ class Capture:
             if block is not None:
                 yield block
                 self._decide()
+
+    @property
+    def place(self) -> Place:
+        """How far reading is: before the next block, where one has just been handed out."""
+        counts = len(self.sections), len(self._interfaces), self._first_interface
+        return Place(self._window.offset, self.packets, *counts, self._order)
+
+    def from_place(self, place: Place, until: int) -> Iterator[NDArray[Any]]:
+        """Segments from an earlier place on, up to the offset ``until``; what is being read is not disturbed.
+
+        A fragment whose datagram began before the place is not made whole. Raises CaptureError, besides, where the
+        file cannot be read twice.
+        """
+        again = copy.copy(self)
+        again._source = self._source.reopened(place.offset)
+        again._window = Window(again._source)
+        again._window.base = place.offset
+        again.notes, again.watch = Notes(), None
+        again._decoder = Decoder(again.notes)
+        again._decoder.use(self.form, wait=False)
+        again._found, again._kinds = np.empty(BATCH, np.int64), np.empty(BATCH, np.int64)
+        again.sections, again._interfaces = self.sections[: place.sections], self._interfaces[: place.interfaces]
+        again.packets, again._first_interface, again._order = place.packets, place.first_interface, place.order
+        again._ended, again._decided = False, True
+        try:
+            for block in again.blocks():
+                yield block.segments[block.segments["offset"] < until]
+                if again._window.offset >= until:
+                    return
+        finally:
+            again.close()
 
     def _decide(self) -> None:
         """Take the compiled form once the capture turns out to be large, and the form is there."""

@@ -267,28 +267,40 @@ class ByteSource:
         Raises:
             CaptureError: it was no file, is gone, or is shorter than it was.
         """
-        if self.path is None:
-            raise CaptureError(f"{self.name} cannot be read twice, so the bytes of its packets are gone")
-        anew = ByteSource(self.path)
+        anew = self.reopened(offset)
         try:
-            if anew.compression is None and self.compression is None:
-                anew._raw.seek(offset)
-                anew._head = b""
-                offset = 0
             buffer = memoryview(bytearray(CHUNK))
             found = b""
             while len(found) < size:
-                want = min(offset, CHUNK) or min(size - len(found), CHUNK)
-                got = anew.readinto(buffer[:want])
+                got = anew.readinto(buffer[: min(size - len(found), CHUNK)])
                 if not got:
                     raise CaptureError(f"{self.name} has become shorter since it was read")
-                if offset:
-                    offset -= got
-                else:
-                    found += buffer[:got]
+                found += buffer[:got]
             return found
         finally:
             anew.close()
+
+    def reopened(self, offset: int) -> ByteSource:
+        """The same file opened anew, at ``offset`` of the unpacked stream; a packed one is unpacked up to there.
+
+        Raises:
+            CaptureError: it was no file, is gone, or is shorter than it was.
+        """
+        if self.path is None:
+            raise CaptureError(f"{self.name} cannot be read twice, so the bytes of its packets are gone")
+        anew = ByteSource(self.path)
+        if anew.compression is None and self.compression is None:
+            anew._raw.seek(offset)
+            anew._head, anew.done = b"", offset
+            return anew
+        buffer = memoryview(bytearray(CHUNK))
+        while offset:
+            got = anew.readinto(buffer[: min(offset, CHUNK)])
+            if not got:
+                anew.close()
+                raise CaptureError(f"{self.name} has become shorter since it was read")
+            offset -= got
+        return anew
 
     def close(self) -> None:
         """Close what this source opened; an object it was given stays open."""

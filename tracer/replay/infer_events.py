@@ -41,6 +41,10 @@ class StateEvents:
         found = self._judge(batch)
         if now is not None:
             found += self.inference.advance(now)
+        return self.insert(batch, found)
+
+    def insert(self, batch: Batch, found: list[Found]) -> Batch:
+        """``batch`` with changes that were found of its packets, whoever found them."""
         if not found:
             return batch
         times = np.maximum.accumulate(batch.heads["time"]).tolist()
