@@ -165,6 +165,8 @@ def layers(events: int) -> None:
     from tracer.recording.compiled import CODE
 
     CODE.compile()
+    from tracer.kernel import weave
+    weave.CODE.compile()
     source = KernelSource()
     batches: list[Batch] = []
     with workers(200_000 / PER_ECHO) as pids:

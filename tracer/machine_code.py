@@ -19,6 +19,7 @@ import importlib
 import importlib.util
 import os
 import sys
+import threading
 import types
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -175,6 +176,30 @@ class MachineCode:
         engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         engine.finalize_object()
         self._loaded = {name: _caller(engine, name, entry) for name, entry in self._entries.items()}
+
+
+class Background:
+    """Gets compiled functions without keeping anybody waiting: ``functions`` is None until they are there.
+
+    Where they have never been compiled on this machine, a child process does it (some seconds).
+    """
+
+    def __init__(self, code: MachineCode) -> None:
+        self.functions = code.load()
+        self.ended = threading.Event()
+        """There is nothing more to wait for, for good or ill."""
+        if self.functions is None:
+            threading.Thread(target=self._compile, args=(code,), name="synfin-compile", daemon=True).start()
+        else:
+            self.ended.set()
+
+    def _compile(self, code: MachineCode) -> None:
+        try:
+            child = code.aside()
+            if child is not None and child.wait() == 0:
+                self.functions = code.load()
+        finally:
+            self.ended.set()
 
 
 def _has_llvm() -> bool:

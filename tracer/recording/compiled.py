@@ -1,15 +1,13 @@
-"""The loops of a recording as machine code (tracer.machine_code), loaded without keeping anybody waiting."""
+"""The loops of a recording as machine code."""
 
 from __future__ import annotations
 
-import threading
 from typing import Any, Final
 
 import numpy as np
 
 from tracer.machine_code import Entry, Group, MachineCode
 from tracer.recording import arrivals, digits, loops
-from tracer.recording.bulk import Bulk
 
 _U8, _INT, _U64 = np.dtype(np.uint8), np.dtype(np.int64), np.dtype(np.uint64)
 
@@ -38,30 +36,3 @@ CODE: Final = MachineCode(
         "first_sights": Entry((_INT, _INT, _INT, _INT, int), 1),
     },
 )
-
-
-class Loading:
-    """Gets the compiled loops: ``bulk`` is None until they are there.
-
-    Where they have never been compiled on this machine, a child process does it (some seconds) while the writer goes on
-    event by event.
-    """
-
-    def __init__(self) -> None:
-        self.bulk: Bulk | None = None
-        self.ended = threading.Event()
-        """There is nothing more to wait for, for good or ill."""
-        code = CODE.load()
-        if code is not None:
-            self.bulk = Bulk(code)
-            self.ended.set()
-        else:
-            threading.Thread(target=self._compile, name="synfin-compile", daemon=True).start()
-
-    def _compile(self) -> None:
-        try:
-            child = CODE.aside()
-            if child is not None and child.wait() == 0 and (code := CODE.load()) is not None:
-                self.bulk = Bulk(code)
-        finally:
-            self.ended.set()

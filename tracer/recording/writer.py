@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracer.batch import Batch
+from tracer.machine_code import Background
 from tracer.recording.arrivals import Departures
 from tracer.recording.fields import to_fields, to_journal
 from tracer.timeline import Event, Timeline
@@ -31,7 +32,6 @@ from tracer.words import message
 
 if TYPE_CHECKING:
     from tracer.recording.bulk import Bulk
-    from tracer.recording.compiled import Loading
 
 SECTION, INTERFACE, PACKET, JOURNAL, STATISTICS = 0x0A0D0D0A, 1, 6, 9, 5
 MAGIC: Final = 0x1A2B3C4D
@@ -69,7 +69,8 @@ class Recorder:
         self._size = 0
         self._last_us = 0
         self._departures = Departures()
-        self._loading: Loading | None = None
+        self._loading: Background | None = None
+        self._compiled: Bulk | None = None
         try:
             if path == "-":
                 self._fd = os.dup(1)
@@ -112,10 +113,14 @@ class Recorder:
     def _bulk(self, events: int) -> Bulk | None:
         """The compiled writer, once there are events enough to be worth it; None while there is none."""
         if self._loading is None and events >= BULK:
-            from tracer.recording.compiled import Loading  # llvmlite, for whoever has much to write
+            from tracer.recording.compiled import CODE  # llvmlite, for whoever has much to write
 
-            self._loading = Loading()
-        return self._loading.bulk if self._loading is not None and events >= BULK // 8 else None
+            self._loading = Background(CODE)
+        if self._compiled is None and self._loading is not None and self._loading.functions is not None:
+            from tracer.recording.bulk import Bulk
+
+            self._compiled = Bulk(self._loading.functions)
+        return self._compiled if events >= BULK // 8 else None
 
     def close(self, written: int = 0, lost: int = 0) -> None:
         """Append what the probes wrote and lost (interface statistics) and close the file."""
