@@ -8,7 +8,7 @@ check of the timeline raises CannotTell, as it does in a scenario.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from scenarios.sights import Seen
@@ -57,6 +57,8 @@ class Claim:
     plays: tuple[str, ...]
     """Scenarios it is decided by; the first one's recording is the one to look at."""
     decide: Decide
+    measured: bool = False
+    """Decided by loads in several runs (scenarios.load.evidence.Loads, which it is handed), not by plays."""
 
 
 CLAIMS: Final[dict[str, Claim]] = {}
@@ -75,9 +77,20 @@ def claim(number: str, text: str, *plays: str) -> Callable[[Decide], Decide]:
     return add
 
 
+def measured(number: str, text: str) -> Callable[[Decide], Decide]:
+    """Add the decorated function as what decides a claim by measuring: it is handed Loads, and takes a minute or so."""
+
+    def add(decide: Decide) -> Decide:
+        claim(number, text)(decide)
+        CLAIMS[number] = replace(CLAIMS[number], measured=True)
+        return decide
+
+    return add
+
+
 def held(wrong: str | None) -> bool:
     """What a check of `Seen` says: None when it holds."""
     return wrong is None
 
 
-__all__ = ["CLAIMS", "Claim", "Seen", "Verdict", "claim", "confirmed", "held", "refined", "refuted"]
+__all__ = ["CLAIMS", "Claim", "Seen", "Verdict", "claim", "confirmed", "held", "measured", "refined", "refuted"]

@@ -17,6 +17,8 @@ from pathlib import Path
 import scenarios.claims
 from scenarios import registry
 from scenarios.claims.claim import CLAIMS, Claim, Verdict
+from scenarios.load.evidence import Loads
+from scenarios.load.report import LoadFailed
 from scenarios.performance import Performance, perform
 from scenarios.sights import CannotTell, Seen
 from scenarios.stage import Stage, StageError
@@ -62,7 +64,11 @@ def decide(
     house = _House(folder, probes, slow)
     long = [name for each in claims for name in each.plays if name in _known() and registry.find(name).slow]
     house.begin(list(dict.fromkeys(long)) if slow else [])
+    loads = Loads()
     for each in claims:
+        if each.measured:
+            yield Decided(each, _measured(each, loads, slow), "")
+            continue
         plays = [house.play(name) for name in each.plays]
         recording = next((play.recording for play in plays if play.recording), "")
         yield Decided(each, _verdict(each, plays), recording)
@@ -70,6 +76,15 @@ def decide(
 
 def _known() -> list[str]:
     return list(registry.names())
+
+
+def _measured(each: Claim, loads: Loads, slow: bool) -> Verdict:
+    if not slow:
+        return Verdict("undecided", "it takes loads of a minute or more, and was left out")
+    try:
+        return each.decide(loads)
+    except (LoadFailed, RuntimeError, ImportError, OSError) as failure:
+        return Verdict("undecided", f"it could not be measured: {failure}")
 
 
 def _verdict(each: Claim, plays: list[_Played]) -> Verdict:

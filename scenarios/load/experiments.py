@@ -40,7 +40,7 @@ class Experiment(NamedTuple):
 
 def _held(connections: int, messages: float = 200, duration: float = 2.0) -> Plan:
     return Plan(
-        connections, rate=max(2000, connections / 10), messages=messages, duration=duration,
+        connections, rate=min(max(2000, connections / 3), 6000), messages=messages, duration=duration,
         clients=max(1, math.ceil(connections / 15_000)),
     )  # fmt: skip
 

@@ -30,7 +30,7 @@ DIAG_MEMINFO: Final = 1
 
 def usage(pids: Sequence[int]) -> Usage:
     """Of processes and their children."""
-    found = Usage(tcp_memory=tcp_memory())
+    found = Usage(tcp_memory=tcp_memory(), kernel_stacks=kernel_stacks())
     for each in [one for pid in pids for one in family(pid)]:
         with contextlib.suppress(OSError):  # ended in the meantime
             _add(found, Path(f"/proc/{each}"))
@@ -82,6 +82,12 @@ def tcp_memory() -> int:
             words = line.split()
             return int(words[words.index("mem") + 1]) * PAGE
     return 0
+
+
+def kernel_stacks() -> int:
+    """Bytes that the kernel's own stacks take, one for each thread of the machine."""
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    return next((int(line.split()[1]) * KIB for line in lines if line.startswith("KernelStack:")), 0)
 
 
 class AcceptQueue:

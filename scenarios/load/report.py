@@ -28,6 +28,8 @@ class Usage:
     preemptions: int = 0
     tcp_memory: int = 0
     """Of the whole machine: /proc/net/sockstat."""
+    kernel_stacks: int = 0
+    """Of the whole machine: /proc/meminfo."""
 
     def since(self, before: Usage) -> Usage:
         """Differences of what adds up; what is there now stays as it is."""
@@ -69,6 +71,10 @@ class Report:
     skmem: float | None
     """Kernel memory taken by the buffers of one of the server's sockets at the end of the second act, bytes; None: not
     to be had."""
+    processes: int = 1
+    """Of the server, those that share the port."""
+    client_files: int = 0
+    """Descriptors of all client processes at the end of the second act."""
     notes: list[str] = field(default_factory=list)
     said: str = ""
     """What the server said when it ended."""
@@ -95,11 +101,14 @@ class Report:
             "memory": used.memory,
             "memory_per_connection": (used.own - self.base.own) / held if held else None,
             "reserved_per_connection": (used.reserved - self.base.reserved) / held if held else None,
+            "kernel_stack_per_connection": (used.kernel_stacks - self.base.kernel_stacks) / held if held else None,
             "tcp_memory": used.tcp_memory,
             "skmem": self.skmem,
             "threads": used.threads,
             "tasks": self.counted["tasks"],
             "files": used.files,
+            "processes": self.processes,
+            "client_files": self.client_files,
             "files_per_connection": (used.files - self.base.files) / held if held else None,
             "wakeups": used.wakeups,
             "wakeups_per_message": used.wakeups / messages if messages else None,

@@ -42,7 +42,7 @@ EVENLY: Final = 0.9
 _ROOT: Final = str(Path(__file__).resolve().parent.parent.parent)
 
 
-class _Server:
+class Server:
     """The model under measure: one process, or several on the same port where one may not have descriptors enough."""
 
     def __init__(self, model: str, plan: Plan, arguments: Sequence[str], folder: Path) -> None:
@@ -149,7 +149,7 @@ def clients_needed(plan: Plan) -> int:
     return max(1, math.ceil((plan.connections + plan.slow) / (_descriptors() - SPARE_FILES)))
 
 
-class _Clients:
+class Clients:
     """The client processes."""
 
     def __init__(self, plan: Plan, address: tuple[str, int]) -> None:
@@ -218,10 +218,10 @@ def run(
     What `watch` raises ends the load, and nothing of it stays.
     """
     with tempfile.TemporaryDirectory(prefix="synfin-load-") as folder, contextlib.ExitStack() as undo:
-        server = _Server(model, plan, arguments, Path(folder))
+        server = Server(model, plan, arguments, Path(folder))
         undo.callback(server.end)
         base = server.used()
-        clients = _Clients(plan, server.address)
+        clients = Clients(plan, server.address)
         undo.callback(clients.end)
         queue = AcceptQueue(server.address[1])
         undo.callback(queue.close)
@@ -238,12 +238,16 @@ def run(
         before, calls_before = server.used(), server.syscalls()
         outcome = clients.act("talk", look("talk"))
         used, calls, counted = server.used().since(before), server.syscalls(), server.counted()
+        client_files = usage([process.pid for process in clients.processes]).files
         skmem = buffers(server.address[1]) if plan.connections <= DUMPED else None
         outcome.connect_seconds = connected.connect_seconds or outcome.seconds
         clients.act("close", look("close"))
         said = server.end()
     syscalls = calls - calls_before if calls is not None and calls_before is not None else None
-    return Report(model, plan, outcome, used, base, counted, queue.most, syscalls, skmem, server.notes, said)
+    return Report(
+        model, plan, outcome, used, base, counted, queue.most, syscalls, skmem, len(server.processes), client_files,
+        server.notes, said,
+    )  # fmt: skip
 
 
 def _json(plan: Plan) -> str:

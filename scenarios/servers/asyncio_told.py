@@ -30,32 +30,34 @@ class Table:
 
     def __init__(self, teller: Teller) -> None:
         self._teller = teller
-        self._rows: dict[int, list[str]] = {}
+        self._rows: dict[int, tuple[str, str]] = {}
 
     def open(self, fd: int) -> None:
         """Under the selector now."""
         if fd not in self._rows:
-            self._rows[fd] = ["nil", "nil"]
+            self._rows[fd] = "nil", "nil"
             self._teller.table(fd, "nil", "nil", "open")
 
     def park(self, fd: int, task: int, writes: bool) -> None:
         """A task waits for it."""
         if row := self._rows.get(fd):
-            row[writes] = str(task)
-            self._teller.table(fd, *row, "park", task=task)
+            self._rows[fd] = rg, wg = (row[0], str(task)) if writes else (str(task), row[1])
+            self._teller.table(fd, rg, wg, "park", task=task)
 
     def ready(self, fd: int, mask: int) -> None:
         """The selector has told of it."""
-        row = self._rows.get(fd)
-        for bit, place, why in ((READ, 0, "readable"), (WRITE, 1, "writable")):
-            if row is not None and mask & bit:
-                row[place] = "nil"
-                self._teller.table(fd, *row, why)
+        if fd not in self._rows:
+            return
+        for bit, why in ((READ, "readable"), (WRITE, "writable")):
+            if mask & bit:
+                rg, wg = self._rows[fd]
+                self._rows[fd] = rg, wg = ("nil", wg) if bit == READ else (rg, "nil")
+                self._teller.table(fd, rg, wg, why)
 
     def close(self, fd: int) -> None:
         """Out of the selector."""
         if row := self._rows.pop(fd, None):
-            self._teller.table(fd, *row, "close")
+            self._teller.table(fd, row[0], row[1], "close")
 
 
 class Followed(Coroutine[Any, Any, Any]):
@@ -166,7 +168,7 @@ def follow(loop: asyncio.AbstractEventLoop) -> None:
         return number_of(asyncio.current_task(loop)) or LOOP
 
     loop.set_task_factory(factory)
-    loop.call_soon = soon  # type: ignore[method-assign]
+    loop.call_soon = soon  # type: ignore[method-assign, assignment]
     if (selector := getattr(loop, "_selector", None)) is not None:
         loop._selector = Selector(selector, teller, table)  # type: ignore[attr-defined]
         teller.task(LOOP, "new", name="event loop")
