@@ -92,7 +92,8 @@ class Analysis:
         self._last = 0
         self._read: deque[Read] = deque()
         """What is known of blocks that were read and wait for their analysis."""
-        capture.watch = self._look
+        if table == "packets" or sieve is not None:
+            capture.watch = self._look
 
     def steps(self) -> Generator[Step, None, None]:
         """Read and analyse to the end. Raises CaptureError only where the operating system cannot read."""
@@ -119,7 +120,8 @@ class Analysis:
             first, wire = self._wire
             segments = block.segments
             wire = wire[segments["frame"] - first] if self._table == "packets" else wire[:0]
-            self._last = max(self._last, int(segments["time"].max())) if len(segments) else self._last
+            if self._inference is not None and len(segments):
+                self._last = max(self._last, int(segments["time"].max()))
             if block.total and block.done:
                 self.replay.expect(block.packets * block.total // block.done)
             self._read.append(Read(wire, self._last, block.done, block.total, block.packets))
