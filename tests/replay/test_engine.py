@@ -14,8 +14,11 @@ from numpy.typing import NDArray
 
 from tests.replay.transcript import HANDSHAKE, segments
 from tracer.machine_code import MachineCode
-from tracer.replay import ANALYSIS, FINDING, FINDINGS, Replay, engine
+from tracer.replay import ANALYSIS, FINDING, FINDINGS, Replay, engine, plain
+from tracer.replay.analysis import REUSED_PORTS
+from tracer.replay.compiled import CompiledTables
 from tracer.replay.lifetimes import LINGER
+from tracer.replay.reuse import note_closed
 from tracer.segments import ACK, FIN, PSH, RST, SEGMENT, SYN, V4_MAPPED
 
 TEMPLATES = (
@@ -159,6 +162,53 @@ def test_connections_that_are_over_give_up_their_rows(compiled: bool, monkeypatc
     assert gone["stream"].tolist() == list(range(count - len(kept))), "the one silent for the longest goes first"
     assert set(gone["conn_state"].tolist()) == {b"SF"}
     assert set(gone["packets"][:, 0].tolist()) == {6}
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_ports_of_a_connection_that_was_given_up_are_known_to_be_reused(
+    compiled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if compiled:
+        pytest.importorskip("numba", reason="numba is not installed")
+    else:
+        monkeypatch.setattr("tracer.replay.lifetimes.LINGER", 100)
+    count = (LINGER if compiled else 100) + 1000
+    rows = short_connections(count, 0)
+    length = len(rows) // count
+    again, same = rows[: 900 * length].copy(), rows[: 900 * length : length]
+    for column in ("seq", "ack"):
+        again[column] += 77_777
+    six = short_connections(900, 0)
+    for end in ("src", "dst"):
+        six[f"{end}_hi"] = 0xFE80 << 48  # other endpoints, although the lower halves are the same
+    replay = Replay(compiled=compiled)
+    replay.feed(rows)
+    assert len(replay.finished()) == 1000
+    assert not (replay.feed(six[::length])["findings"] & REUSED_PORTS).any()
+    assert not (replay.feed(same)["findings"] & REUSED_PORTS).any(), "a SYN of the same number is the same SYN"
+    replay = Replay(compiled=compiled)
+    replay.feed(rows)
+    flags = replay.feed(again)["findings"] & REUSED_PORTS
+    known = np.count_nonzero(flags[::length])
+    assert np.count_nonzero(flags) == known, "only SYNs"
+    assert known > 890, "of 900; two that fall into one place are rare"
+    rows = np.concatenate((replay.finished(), replay.connections()))
+    assert np.count_nonzero(rows["reused"]) == known
+
+
+def test_what_is_remembered_of_the_closed_goes_over_to_the_compiled_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("numba", reason="numba is not installed")
+    first, second = {"src_hi": 2**64 - 1, "src_lo": 2**63, "sport": 65535}, {"dst_hi": 7, "dst_lo": 0, "dport": 1}
+    ended = plain.tables()
+    for number in range(50):
+        note_closed(ended, **(first | second | {"src_lo": 2**63 + number}), base_seq=2**32 - 1)
+    fast = CompiledTables(ended)
+    rows = np.zeros(51, SEGMENT)
+    for name, value in (first | second).items():
+        rows[name] = value
+    rows["src_lo"] = 2**63 + np.arange(51, dtype=np.uint64)
+    rows["flags"], rows["family"] = SYN, 6
+    assert [n for n, found in enumerate(fast.run(rows)["findings"]) if found & REUSED_PORTS] == list(range(50))
 
 
 @pytest.mark.slow

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracer.machine_code import Entry, Group, MachineCode
-from tracer.replay import flight, hashing, history, lifetimes, rules
+from tracer.replay import flight, hashing, history, lifetimes, reuse, rules
 from tracer.replay.analysis import ANALYSIS
 from tracer.replay.lifetimes import Tables
+from tracer.replay.reuse import PLACES, Closed
 from tracer.replay.rows import Book, Direction, Flow, Unacked, layout
 from tracer.segments import SEGMENT
 
@@ -27,14 +28,15 @@ _FUNCTIONS: Final[tuple[tuple[types.ModuleType, tuple[str, ...]], ...]] = (
     (flight, ("remember", "acknowledge", "bytes_in_flight", "timer_started", "forget")),
     (rules, ("before", "handshake", "judge_repeated_ack", "judge_repeated_bytes", "count", "segment")),
     (history, ("note", "scaled", "tell", "likely_responder")),
-    (hashing, ("slot_of", "find", "home", "insert", "remove", "blank", "keep")),
-    (lifetimes, ("append", "unlink", "retire", "begin", "connection", "settle")),
+    (hashing, ("slot_of", "find", "home", "insert", "remove", "blank", "keep", "recalled", "remember")),
+    (reuse, ("mixed", "fingerprint", "was_closed", "note_closed")),
+    (lifetimes, ("append", "unlink", "retire", "part_with", "begin", "connection", "settle")),
     (hashing, ("run",)),
 )
 """Each after those it calls; ``lifetimes`` finds the functions of ``hashing`` under its own names."""
 
 
-_ROWS: Final = tuple(layout(kind) for kind in (Flow, Direction, Unacked, Book, Flow, Direction))
+_ROWS: Final = tuple(layout(kind) for kind in (Flow, Direction, Unacked, Book, Flow, Direction, Closed))
 
 CODE: Final = MachineCode(
     __name__,
@@ -53,7 +55,7 @@ class CompiledTables:
 
     def __init__(self, plain: Tables | None = None) -> None:
         if plain is None:
-            plain = Tables({}, [Flow()], [Direction(), Direction()], [], [Book()], [], [])
+            plain = Tables({}, [Flow()], [Direction(), Direction()], [], [Book()], [], [], {})
         self._arrays: dict[str, NDArray[Any]] = {
             "places": np.zeros(1, np.int32),
             "flows": _from_objects(plain.flows, Flow),
@@ -62,7 +64,10 @@ class CompiledTables:
             "book": _from_objects(plain.book, Book),
             "ended_flows": np.zeros(ROOM, layout(Flow)),
             "ended_directions": np.zeros(2 * ROOM, layout(Direction)),
+            "closed": np.zeros(PLACES, layout(Closed)),
         }
+        places = list(plain.closed)
+        self._arrays["closed"][places] = _from_objects(list(plain.closed.values()), Closed)
         self._lost = np.array(sorted({place >> 1 for place in plain.places.values()}), np.int32)
         """Connections to be put into the hash table."""
 

@@ -107,6 +107,20 @@ def keep(tables: Any, number: int) -> None:
     book.finished = k + 1
 
 
+def recalled(tables: Any, place: int, mark: int, seq: int) -> bool:
+    """Whether that direction is in its place, with another number."""
+    one = tables.closed[place]
+    found: bool = one.mark == mark and one.base_seq != seq
+    return found
+
+
+def remember(tables: Any, place: int, mark: int, base_seq: int) -> None:
+    """Put a direction in its place."""
+    one = tables.closed[place]
+    one.mark = mark
+    one.base_seq = base_seq
+
+
 def run(tables: Any, lost: Any, segments: Any, found: Any) -> int:
     """Analyse ``segments`` in order into ``found``; ``lost`` numbers rows that are not in the hash table yet.
 

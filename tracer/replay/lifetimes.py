@@ -4,8 +4,8 @@ A connection begins with the first segment between two endpoints, or with a SYN 
 the connection known there (RFC 9293 section 3.6.1: the ports are reused). Its rows stay while it is open. Connections
 that are not (only SYNs so far, or closed by two FINs or a RST) wait in a list in the order of their last segments,
 because a late retransmission or a reuse still belongs to them; beyond ``LINGER`` of them the one silent for the
-longest gives up its rows. So memory grows with live connections, neither with bytes nor with connections that have
-come and gone, and a SYN flood takes what ``LINGER`` connections take.
+longest gives up its rows, and little of it is remembered (``reuse``). So memory grows with live connections, neither
+with bytes nor with connections that have come and gone, and a SYN flood takes what ``LINGER`` connections take.
 
 ``find``, ``insert``, ``remove``, ``blank`` and ``keep`` are the functions that differ between plain and compiled;
 ``hashing`` has the compiled ones. Row 0 of flows and directions is never used.
@@ -18,6 +18,7 @@ from typing import NamedTuple
 from tracer.replay.analysis import REUSED_PORTS
 from tracer.replay.flight import forget
 from tracer.replay.history import likely_responder, note, tell
+from tracer.replay.reuse import Closed, note_closed, was_closed
 from tracer.replay.rows import Book, Direction, Flow, Unacked, Verdict
 from tracer.segments import ACK, FIN, RST, SYN
 
@@ -43,6 +44,8 @@ class Tables(NamedTuple):
     ended_flows: list[Flow]
     ended_directions: list[Direction]
     """Connections whose rows were freed, until somebody fetches them."""
+    closed: dict[int, Closed]
+    """What is remembered of them (``reuse``), by place."""
 
 
 def find(
@@ -123,8 +126,19 @@ def begin(
     insert(tables, number)
     append(tables, number)
     if book.listed > LINGER:
+        part_with(tables, book.oldest)
         retire(tables, book.oldest)
     return 2 * number
+
+
+def part_with(tables: Tables, number: int) -> None:
+    """Remember the endpoints of a connection that is given up although nobody needs them yet."""
+    flow, one, other = tables.flows[number], tables.directions[2 * number], tables.directions[2 * number + 1]
+    a_hi, a_lo, a_port, b_hi, b_lo, b_port = flow.src_hi, flow.src_lo, flow.sport, flow.dst_hi, flow.dst_lo, flow.dport
+    if one.base_known:
+        note_closed(tables, a_hi, a_lo, a_port, b_hi, b_lo, b_port, one.base_seq)
+    if other.base_known:
+        note_closed(tables, b_hi, b_lo, b_port, a_hi, a_lo, a_port, other.base_seq)
 
 
 def connection(
@@ -151,6 +165,8 @@ def connection(
             place = -1
             reused = 1
     if place < 0:
+        if flags & (SYN | ACK) == SYN and was_closed(tables, src_hi, src_lo, sport, dst_hi, dst_lo, dport, seq):
+            reused = 1
         place = begin(tables, time, frame, family, src_hi, src_lo, sport, dst_hi, dst_lo, dport)
         flow = tables.flows[place >> 1]
         flow.reused = reused

@@ -25,7 +25,7 @@ COLUMNS = (
 
 def tables() -> Tables:
     """Empty tables; row 0 of flows and directions is never used."""
-    return Tables({}, [Flow()], [Direction(), Direction()], [], [Book()], [], [])
+    return Tables({}, [Flow()], [Direction(), Direction()], [], [Book()], [], [], {})
 
 
 def reserve(tables: Tables, segments: int) -> None:
