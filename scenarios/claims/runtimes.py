@@ -185,9 +185,8 @@ def constant(loads: Loads) -> Verdict:
         held, threads, processes = (loads.figure(case, key) for key in ("held", "threads", "processes"))
         per_process |= {one / many for one, many in zip(threads.values, processes.values, strict=True)}
         whole = whole and held.least == case.plan.connections and not loads.errors(case)
-        told.append(
-            f"{held.told(count)} held by {count(processes.middle)} processes of {threads.told(count)} threads in all"
-        )
+        by = "one process" if processes.middle == 1 else f"{count(processes.middle)} processes"
+        told.append(f"{held.told(count)} held by {by} with {threads.told(count)} threads")
     words = "; ".join(told)
     if not whole:
         return undecided("connections were lost", words)

@@ -21,7 +21,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from scenarios.servers.asyncio_told import follow
-from scenarios.servers.service import LENGTH, MAX_MESSAGE, OUT_OF_DESCRIPTORS, ProtocolError, Service
+from scenarios.servers.service import LENGTH, MAX_MESSAGE, OUT_OF_DESCRIPTORS, RESET, ProtocolError, Service
 
 
 async def message(service: Service, reader: asyncio.StreamReader) -> bytes:
@@ -40,7 +40,7 @@ async def serve(service: Service, reader: asyncio.StreamReader, writer: asyncio.
     service.welcome(connection)
     service.counters.add(tasks=1)
     try:
-        while True:
+        while not service.stopping:  # who always has another message would never come to its end
             async with asyncio.timeout(deadline):
                 payload = await message(service, reader)
             if service.options.work:
@@ -53,6 +53,10 @@ async def serve(service: Service, reader: asyncio.StreamReader, writer: asyncio.
         pass  # the client has finished
     except (OSError, ProtocolError):
         service.counters.add(errors=1)
+    except asyncio.CancelledError:  # the grace is over
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        service.cut_off += 1
+        raise
     finally:
         service.connections.discard(connection)
         connection.detach()  # the descriptor is the transport's to close

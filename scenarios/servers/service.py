@@ -48,6 +48,8 @@ COUNTERS: Final = (
 """What a model counts. Open now: accepted minus closed. Now: `tasks` (threads, greenlets or coroutines that serve) and
 `queued` (connections that wait for a thread)."""
 _PLACE: Final = {name: place for place, name in enumerate(COUNTERS)}
+RESET: Final = struct.pack("ii", 1, 0)
+"""SO_LINGER, on, for no seconds: close() sends an RST."""
 OUT_OF_DESCRIPTORS: Final = (errno.EMFILE, errno.ENFILE)
 
 
@@ -146,6 +148,8 @@ class Service:
         self.counters = Counters(self.options.counters, self.options.row + row)
         self.connections: set[socket.socket] = set()
         self.stopping = False
+        self.cut_off = 0
+        """Connections that a model has reset itself at its end."""
         self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
@@ -241,7 +245,7 @@ class Service:
     @staticmethod
     def reset(connection: socket.socket) -> None:
         """Close with an RST: nothing of it stays, no TIME_WAIT."""
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         connection.close()
 
     def answer(self, payload: bytes) -> bytes:
@@ -261,11 +265,11 @@ class Service:
         while self.connections and time.monotonic() < over:
             wait()
         self.listener.close()
-        left = len(self.connections)
+        left = len(self.connections) + self.cut_off
         for connection in tuple(self.connections):
             with contextlib.suppress(OSError):
                 self.reset(connection)
-        drained = self.counters["closed"]
+        drained = self.counters["closed"] - self.cut_off
         print(f"stopped: {drained} connections closed after their last answer, {left} reset", file=sys.stderr)
 
 
