@@ -102,10 +102,16 @@ def merge(batches: list[Batch]) -> Batch:
         return batches[0]
     if not batches:
         return Batch(np.zeros(0, HEAD), {})
+    if all(a.heads["time"].max() <= b.heads["time"].min() for a, b in itertools.pairwise(batches)):
+        return interleave(batches, None)  # each as it is, one behind the other
+    return interleave(batches, [np.maximum.accumulate(part.heads["time"]) for part in batches])
+
+
+def interleave(batches: list[Batch], keys: list[NDArray[np.uint64]] | None) -> Batch:
+    """One batch of one or more, ordered by the events' keys; None: one behind the other."""
     strings: list[str] = [""]
     tables: dict[int, list[Table]] = {}
     heads: list[Table] = []
-    one_by_one = all(a.heads["time"].max() <= b.heads["time"].min() for a, b in itertools.pairwise(batches))
     for batch in batches:
         shifted = batch.heads.copy()
         for number, rows in batch.tables.items():
@@ -114,10 +120,9 @@ def merge(batches: list[Batch]) -> Batch:
             before.append(shift_text(number, rows, len(strings) - 1))
         strings += batch.strings[1:]
         heads.append(shifted)
-    if one_by_one:  # each as it is, one behind the other
+    if keys is None:
         return Batch(np.concatenate(heads), {number: np.concatenate(rows) for number, rows in tables.items()}, strings)
-    keys = np.concatenate([np.maximum.accumulate(part["time"]) for part in heads])
-    order = np.argsort(keys, kind="stable")
+    order = np.argsort(np.concatenate(keys), kind="stable")
     merged = np.concatenate(heads)[order]
     out: dict[int, Table] = {}
     for number, parts in tables.items():

@@ -52,12 +52,12 @@ def _form(field: Field) -> tuple[int, int]:
     return _SHOWN.get(kind.shown, _FORMS.get(kind.numpy, loops.TEXT)), length
 
 
-def _in_bulk(kind: Kind) -> bool:
+def in_bulk(kind: Kind) -> bool:
     texts = sum(TYPES[field.type].shown == "text" for field in kind.fields)
     return numeric(kind.name) and texts <= loops.TEXTS
 
 
-class _Tables:
+class Tables:
     """The table of kinds as the loops want it; group is the number of the kind."""
 
     def __init__(self) -> None:
@@ -67,7 +67,7 @@ class _Tables:
         self.texts = np.zeros((2, len(KINDS) + 1, loops.TEXTS, 2), np.int64)
         head = {field.name: field for field in HEAD_FIELDS}
         for kind in KINDS:
-            if not _in_bulk(kind):
+            if not in_bulk(kind):
                 continue
             number = NUMBER[kind.name]
             found = [(head[name], HEAD, 0) for name in ("time", *HEAD_NAMES)]
@@ -180,7 +180,7 @@ class Bulk:
 
     def __init__(self, made: Mapping[str, Callable[..., Any]]) -> None:
         self.loops = made
-        self._tables = _Tables()
+        self._tables = Tables()
         self._phrases = _Phrases(self._tables.texts)
         self._out = np.zeros(OUT_BYTES, np.uint8)
         self._rows = _FlatRows(self.loops["flatten"])
@@ -190,7 +190,7 @@ class Bulk:
         self._stamp, self._words = _array(b"__REALTIME_TIMESTAMP="), _array(b"\nMESSAGE=")
         self._after = _array(b"\n")
         self._bulky = np.zeros(len(KINDS) + 1, bool)
-        self._bulky[[NUMBER[kind.name] for kind in KINDS if _in_bulk(kind)]] = True
+        self._bulky[[NUMBER[kind.name] for kind in KINDS if in_bulk(kind)]] = True
         self._with_ends = np.zeros(len(KINDS) + 1, bool)
         self._with_ends[[number for number, dtype in PAYLOAD.items() if "saddr" in (dtype.names or ())]] = True
 

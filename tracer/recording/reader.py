@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Iterator
-from typing import Any, BinaryIO, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import numpy as np
 
@@ -18,10 +18,18 @@ from tracer.batch import Batch, BatchBuilder
 from tracer.events import NUMBER
 from tracer.headers import decode
 from tracer.kinds import MAX_HEADER_BYTES, Evidence, Source
+from tracer.machine_code import Background
 from tracer.recording.fields import PREFIX, BadFields, from_fields, from_journal
 from tracer.recording.writer import COMMENT, IF_TSRESOL, INTERFACE, JOURNAL, LINKTYPE_RAW, MAGIC, META, PACKET, SECTION
 
+if TYPE_CHECKING:
+    from tracer.recording.bulk_reader import BulkReader
+
 EVENTS_PER_BATCH: Final = 4096
+BULK: Final = 256
+"""Blocks from which on compiled code is worth loading."""
+PIECE: Final = 1 << 21
+"""Bytes of one read: some thousand events, which is a batch."""
 _MAX_BLOCK: Final = 1 << 24
 """A block of ours has a few hundred bytes; a length beyond this is a damaged file, not a reason to take memory."""
 _PACKET_KINDS: Final = ("packet:sent", "packet:received", "packet:captured")
@@ -46,54 +54,115 @@ class RecordingReader:
         """Bytes read so far."""
         self._resolution = [1000]
         """ns to a tick, per interface."""
+        self._bad = 0
+        self._data, self._at = b"", 0
+        self._background: Background | None = None
+        self._bulk: BulkReader | None = None
 
     def batches(self) -> Iterator[Batch]:
         """The events in the order of the file."""
         builder = BatchBuilder(Source.FILE, Evidence.CAPTURED)
-        bad = 0
-        for kind, body in self._blocks():
-            if kind == INTERFACE:
-                self._resolution.append(_resolution(body))
-                continue
-            if kind == SECTION:
-                try:
-                    self._begin_section(body)
-                except BadFields as failure:
-                    self.notes.append(f"a section before byte {self.position}: {failure}; the rest was not read")
-                    break
-                continue
+        seen = 0
+        while True:
+            if seen >= BULK and (bulk := self._compiled()) is not None:
+                if len(builder):
+                    yield _finished(builder)
+                if (batch := self._in_bulk(bulk)) is not None:
+                    if len(batch):
+                        yield batch
+                    continue
+            block = self._block()
+            if block is None or not self._general(builder, *block):
+                break
+            seen += 1
+            if len(builder) >= (EVENTS_PER_BATCH if seen > BULK else BULK):
+                yield _finished(builder)
+        if self._bad > 1:
+            self.notes.append(f"{self._bad} blocks in all could not be read")
+        if len(builder):
+            yield _finished(builder)
+
+    def _compiled(self) -> BulkReader | None:
+        if self._background is None:
+            from tracer.recording.parse import CODE  # llvmlite, for whoever has much to read
+
+            self._background = Background(CODE)
+        if self._bulk is None and self._background.functions is not None:
+            from tracer.recording.bulk_reader import BulkReader
+
+            self._bulk = BulkReader(self._background.functions)
+        return self._bulk
+
+    def _in_bulk(self, bulk: BulkReader) -> Batch | None:
+        """The packets and journal entries from here on, those of one read; None where the next block is neither."""
+        if len(self._data) - self._at < PIECE // 2:
+            self._fill()
+        data, start = memoryview(self._data)[self._at :], self.position
+
+        def general(begin: int, end: int) -> Batch:
+            self.position = start + end
+            builder = BatchBuilder(Source.FILE, Evidence.CAPTURED)
+            self._general(builder, int.from_bytes(data[begin : begin + 4], "little"), bytes(data[begin + 8 : end - 4]))
+            return _finished(builder) if len(builder) else builder.take()
+
+        batch, size = bulk.read(data, _MAX_BLOCK, general)
+        self._at += size
+        self.position = start + size
+        return batch
+
+    def _general(self, builder: BatchBuilder, kind: int, body: bytes) -> bool:
+        """Any one block; False where nothing behind it can be read."""
+        if kind == INTERFACE:
+            self._resolution.append(_resolution(body))
+        elif kind == SECTION:
+            try:
+                self._begin_section(body)
+            except BadFields as failure:
+                self.notes.append(f"a section before byte {self.position}: {failure}; the rest was not read")
+                return False
+        else:
             try:
                 if kind == JOURNAL:
                     self._journal(builder, body)
                 elif kind == PACKET:
                     self._packet(builder, body)
             except (BadFields, struct.error) as failure:
-                bad += 1
-                if bad == 1:
+                self._bad += 1
+                if self._bad == 1:
                     self.notes.append(f"a block before byte {self.position} could not be read: {failure}")
-            if len(builder) >= EVENTS_PER_BATCH:
-                yield _finished(builder)
-        if bad > 1:
-            self.notes.append(f"{bad} blocks in all could not be read")
-        if len(builder):
-            yield _finished(builder)
+        return True
 
-    def _blocks(self) -> Iterator[tuple[int, bytes]]:
-        while True:
-            start = self.position
-            head = self._file.read(8)
-            if not head:
-                return
-            kind, length = struct.unpack("<II", head) if len(head) == 8 else (0, 0)
-            if len(head) == 8 and not (12 <= length <= _MAX_BLOCK and length % 4 == 0):
-                self.notes.append(f"damaged at byte {start}: a block of {length} bytes; the rest was not read")
-                return
-            rest = self._file.read(length - 8) if length else b""
-            if len(head) < 8 or len(rest) < length - 8:
-                self.notes.append(f"cut off in the middle of a block at byte {start}; all before it was read")
-                return
-            self.position += length
-            yield kind, rest[:-4]
+    def _fill(self) -> bool:
+        """More bytes, as many as there are at once; False at the end."""
+        read = getattr(self._file, "read1", self._file.read)  # a pipe's writer may take its time
+        more = read(PIECE)
+        self._data, self._at = self._data[self._at :] + more, 0
+        return bool(more)
+
+    def _take(self, size: int) -> bytes:
+        """The next bytes; fewer at the end."""
+        while len(self._data) - self._at < size and self._fill():
+            pass
+        found = self._data[self._at : self._at + size]
+        self._at += len(found)
+        return found
+
+    def _block(self) -> tuple[int, bytes] | None:
+        """The next block's kind and body; None at the end, or where no block is."""
+        start = self.position
+        head = self._take(8)
+        if not head:
+            return None
+        kind, length = struct.unpack("<II", head) if len(head) == 8 else (0, 0)
+        if len(head) == 8 and not (12 <= length <= _MAX_BLOCK and length % 4 == 0):
+            self.notes.append(f"damaged at byte {start}: a block of {length} bytes; the rest was not read")
+            return None
+        rest = self._take(length - 8) if length else b""
+        if len(head) < 8 or len(rest) < length - 8:
+            self.notes.append(f"cut off in the middle of a block at byte {start}; all before it was read")
+            return None
+        self.position += length
+        return kind, rest[:-4]
 
     def _begin_section(self, body: bytes) -> None:
         if len(body) < 16 or struct.unpack_from("<I", body)[0] != MAGIC:
