@@ -30,6 +30,8 @@ def clean(text: str, mark: str = "·") -> str:
 
 
 Names = Mapping[int, str]
+MOST_FDS: Final = 1 << 20
+"""A descriptor is below it (fs.nr_open, unless somebody raised it)."""
 
 TCP_FLAGS: Final[Names] = {
     SYN: "SYN", FIN: "FIN", RST: "RST", PSH: "PSH", ACK: "ACK", URG: "URG", ECE: "ECE", CWR: "CWR", AE: "AE",
@@ -216,14 +218,18 @@ def segment(event: Event) -> str:
     )
 
 
+def _waited_for(data: int) -> str:
+    """Of the 64 bits programs that store the descriptor set 32 (epoll_data_t is a union); others store a pointer."""
+    return f"fd {data & 0xFFFF_FFFF}" if data & 0xFFFF_FFFF < MOST_FDS else f"data {data:#x}"
+
+
 def ready(event: Event) -> str:
     """What epoll_wait() returned: fd 7 EPOLLIN|EPOLLRDHUP. The program's data stands for the descriptor."""
     n = event["n"]
     if n < 0:
         return result(n)
     shown = list(zip(event["data"], event["events"], strict=True))[: min(n, 8)]
-    # The kernel hands back 64 bits of which programs that store the descriptor set 32 (epoll_data_t is a union).
-    entries = [f"fd {data & 0xFFFF_FFFF} {epoll(mask)}" for data, mask in shown]
+    entries = [f"{_waited_for(data)} {epoll(mask)}" for data, mask in shown]
     return ", ".join(entries) + (f" and {n - 8} more" if n > 8 else "") if entries else "nothing (timeout)"
 
 

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from textual.content import Content
 
+from tracer.events import NUMBER
 from tracer.kinds import EVIDENCE_MARK, Side
 from tracer.resources import RECEIVE, REQUEST, SEND, WAIT, Ledger, Resource
 from tracer.timeline import Event, Timeline
@@ -14,7 +15,8 @@ from tracer.views import SocketView, ThreadView
 from tracer.words import clean, duration
 from tui.moment import Facts
 from tui.problems import SIGNS, Problems
-from tui.queue_lines import pane_lines
+from tui.queue_lines import descriptors, pane_lines
+from tui.task_lines import task_drawn, task_lines
 from tui.telling import sections
 from tui.thread_lanes import LEGEND, lane
 from tui.tools import Layer
@@ -109,6 +111,8 @@ def resources(facts: Facts, seen: Seen) -> Table:
         for row in rows
     )  # fmt: skip
     missing = ("Poll descriptors are kept by a language's runtime: no source tells of them here.",)
+    if len(timeline.indices("kind", NUMBER["polldesc:change"])):
+        missing = ("Poll descriptors stand with the queues.",)
     return Table(facts.conn, items, missing if items else ())
 
 
@@ -126,6 +130,8 @@ def programs(facts: Facts, seen: Seen) -> Lines:
     legend: list[Content] = []
     for view in threads:
         if view.pid != pid:
+            if pid > 0:
+                lines += _tasks(pid, facts, seen, first, now)
             pid = view.pid
             side = ends.get(pid)
             role = f"  {side.name.lower()} of #{facts.conn}" if side else ""
@@ -135,12 +141,28 @@ def programs(facts: Facts, seen: Seen) -> Lines:
         if drawn.strip(" ┃"):
             lines.append(Content(f"    {drawn}"))
             legend = [Content(""), Content.styled(LEGEND, "dim")]
+    tasking = {view.pid for view in world.tasks.values()}
+    for process in sorted(({pid} & tasking) | (tasking - {view.pid for view in threads})):
+        if process != pid:
+            lines.append(Content.styled(f"process {process}", "bold"))
+        lines += _tasks(process, facts, seen, first, now)
+        legend = legend or [Content(""), Content.styled(LEGEND, "dim")]
     if world.step is not None:
         lines += [Content(""), Content.styled("script", "bold")]
         lines += Content(f"{clean(world.step['actor'])}: {clean(world.step['text'])}").wrap(56)
-    if not threads:
+    if not threads and not tasking:
         lines += Content("No thread is known here: they have ended, or no probe watched the scheduler.").wrap(42)
     return Lines("Programs", (*lines, *legend), right=f"{len(threads)} threads")
+
+
+def _tasks(pid: int, facts: Facts, seen: Seen, first: int, now: int) -> list[Content]:
+    lines: list[Content] = []
+    for view, line in task_lines(facts.after, pid, descriptors(facts.after, facts.conn, pid), now):
+        lines.append(line)
+        if view is not None:
+            drawn = task_drawn(seen.timeline, view, first, facts.asked.limit, facts.asked.cursor, LANE)
+            lines += [Content(f"    {drawn}")] if drawn else []
+    return lines
 
 
 def _thread(view: ThreadView, facts: Facts, now: int) -> list[Content]:

@@ -14,6 +14,7 @@ from tracer.words import epoll, label, size, unacked, unread
 from tracer.world import World
 from tui.numbers import NO_SSTHRESH, sequence_space
 from tui.plain import plain
+from tui.task_lines import poll_lines
 from tui.widgets.queues import gauge
 
 GAP = "    "
@@ -57,6 +58,8 @@ def pane_lines(world: World, conn: int) -> list[Content]:
     for view in world.epolls.values():
         if view.pid in pids:
             lines += _watched(view, world)
+    for pid in sorted(pids):
+        lines += poll_lines(world, pid, descriptors(world, conn, pid))
     for pid in sorted(pids):
         lines += _descriptors(world, pid)
     return lines or [Content("Nothing is known of any queue: that takes kernel probes or sock_diag.")]
@@ -106,6 +109,13 @@ def _watched(view: EpollView, world: World) -> list[Content]:
     asleep = ", ".join(f"{plain(thread.comm)} {thread.tid}" for thread in world.waiters(view.ep))
     lines.append(Content(f"  asleep on it: {asleep or 'nobody'}"))
     return lines
+
+
+def descriptors(world: World, conn: int, pid: int) -> set[int]:
+    """The descriptors by which a process knows the sockets of a connection."""
+    known = world.connections.get(conn)
+    own = {sock for _, sock in known.sockets} if known is not None else set()
+    return {fd for (owner, fd), sock in world.fds.items() if owner == pid and sock in own}
 
 
 def _descriptors(world: World, pid: int) -> list[Content]:

@@ -153,7 +153,7 @@ def table(magic: int, names: dict[str, int], text: int) -> bytes:
 @pytest.mark.parametrize("magic", [0xFFFF_FFFA, 0xFFFF_FFF0, 0xFFFF_FFF1], ids=["1.16", "1.18", "1.20"])
 def test_all_three_layouts_of_the_function_table(magic: int) -> None:
     binary = object.__new__(GoBinary)
-    binary.path, binary.version, binary._segments = "made", "go1.17", []
+    binary.name, binary.version, binary._segments = "made", "go1.17", []
     binary._functions(0x50_0000, table(magic, {"main.main": 0x40_1000, "runtime.gopark": 0x40_1200}, 0x40_1000), 0)
     assert binary.function("main.main") == (0x40_1000, 0x200)
     assert binary.function("runtime.gopark") == (0x40_1200, 0xE00)

@@ -153,8 +153,9 @@ def test_the_table_of_poll_descriptors_at_the_moments_of_the_stories(
             assert traced.session.losses().lost == 0
 
             me = str(worker)
-            steps = [(e["why"] if e["why"] in ("open", "park", "taken", "close") else "notice", e["rg"])
-                     for e in traced.changes(conn) if e["rg"] != e["rg_was"] or e["why"] in ("open", "close")]  # fmt: skip
+            acts = ("open", "park", "taken", "close")
+            told = [e for e in traced.changes(conn) if e["rg"] != e["rg_was"] or e["why"] in ("open", "close")]
+            steps = [(e["why"] if e["why"] in acts else "notice", e["rg"]) for e in told]
             round_trip = [("park", me), ("notice", "ready"), ("taken", "nil")]
             assert steps == [("open", "nil"), *round_trip, *round_trip, ("close", "nil")]
     finally:

@@ -36,6 +36,10 @@ class GoError(Exception):
     """This program's goroutines cannot be followed; one sentence says why."""
 
 
+class NotGo(GoError):
+    """It is no Go program, or none that can be read."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Segment:
     address: int
@@ -44,9 +48,10 @@ class _Segment:
 
 
 class GoBinary:
-    """One executable. Raises `GoError` when it is not a Go program for this machine, or cannot be read."""
+    """One executable. Raises `NotGo` when it is none of Go's, `GoError` when it cannot be followed."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, name: str | None = None) -> None:
+        """``name`` stands for the path in what is said."""
         try:
             from elftools.common.exceptions import ELFError
             from elftools.elf.elffile import ELFFile
@@ -54,16 +59,16 @@ class GoBinary:
             raise GoError(
                 "Go programs are read by pyelftools, which is not installed (pip install pyelftools)"
             ) from None
-        self.path = path
+        self.path, self.name = path, name or path
         try:
             with Path(path).open("rb") as file:
                 if file.read(4) != b"\x7fELF":
-                    raise GoError(f"{path} is no ELF program")
+                    raise NotGo(f"{self.name} is no ELF program")
                 self._read(ELFFile(file))
         except OSError as refused:
-            raise GoError(f"{path}: {refused.strerror}") from None
+            raise NotGo(f"{self.name}: {refused.strerror}") from None
         except (ELFError, struct.error, IndexError, ValueError) as broken:
-            raise GoError(f"{path} is no Go program that can be read: {broken}") from None
+            raise NotGo(f"{self.name} is no Go program that can be read: {broken}") from None
 
     def _read(self, elf: Any) -> None:
         sections = {section.name: section for section in elf.iter_sections()}
@@ -74,13 +79,13 @@ class GoBinary:
         ]
         info = next((sections[name] for name in (".go.buildinfo",) if name in sections), None)
         if info is None:
-            raise GoError(f"{self.path} is no Go program: it has no .go.buildinfo")
+            raise NotGo(f"{self.name} is no Go program: it has no .go.buildinfo")
         if elf["e_machine"] not in MACHINES:
-            raise GoError(f"{self.path}: goroutines are followed on x86-64 only")
+            raise GoError(f"{self.name}: goroutines are followed on x86-64 only")
         self.version = self._version(info.data())
         table = next((sections[name] for name in sections if name.endswith(".gopclntab")), None)
         if table is None:
-            raise GoError(f"{self.path} has no .gopclntab: its functions cannot be found")
+            raise GoError(f"{self.name} has no .gopclntab: its functions cannot be found")
         self._functions(table["sh_addr"], table.data(), sections[".text"]["sh_addr"])
 
     @property
@@ -92,7 +97,7 @@ class GoBinary:
     def _version(self, data: bytes) -> str:
         at = data.find(_BUILDINFO)
         if at < 0:
-            raise GoError(f"{self.path}: .go.buildinfo holds no version")
+            raise GoError(f"{self.name}: .go.buildinfo holds no version")
         if data[at + 15] & 2:  # since 1.18: a varint and the text itself
             length, begin = _varint(data, at + 32)
             return data[begin : begin + length].decode("ascii", "replace")
@@ -121,7 +126,7 @@ class GoBinary:
         magic, _, pointer = struct.unpack_from("<IHxB", data)
         layout = _LAYOUTS.get(magic)
         if layout is None or pointer != _POINTERS:
-            raise GoError(f"{self.path}: the function table of {self.version} has a layout that is not known here")
+            raise GoError(f"{self.name}: the function table of {self.version} has a layout that is not known here")
         words = struct.unpack_from("<8Q", data, 8)
         count = words[0]
         if layout == 16:

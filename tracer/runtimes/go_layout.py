@@ -95,7 +95,7 @@ def layout_of(binary: GoBinary) -> tuple[Layout, tuple[str, ...]]:
     measured = measure(binary.path)
     if measured is None:
         raise GoError(
-            f"{binary.path} is made by {binary.version}, whose runtime is not known here, and has no debug information "
+            f"{binary.name} is made by {binary.version}, whose runtime is not known here, and has no debug information "
             "that tells: its goroutines cannot be followed"
         )
     return measured, measured_reasons(binary)

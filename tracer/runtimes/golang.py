@@ -9,6 +9,7 @@ followed is told of. Opt-in, since a hit costs its program about a hundred times
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -24,7 +25,7 @@ from tracer.kernel.image import Image, Images, Loaded
 from tracer.kernel.ring import HEADER_BYTES, MappedRing, Tallies, Tally
 from tracer.kernel.source import KernelError, KernelSource
 from tracer.kinds import Evidence, Source
-from tracer.runtimes.go_binary import GoBinary, GoError
+from tracer.runtimes.go_binary import GoBinary, GoError, NotGo
 from tracer.runtimes.go_events import RECORD, GoWords, c_record
 from tracer.runtimes.go_layout import Layout, layout_of
 from tracer.runtimes.uprobes import put, take_off
@@ -32,8 +33,11 @@ from tracer.session import Losses
 
 RING_BYTES: Final = 8 << 20
 """One program's ring: 80,000 records between two drains."""
-LOOK: Final = 0.2
-"""Seconds between two looks at which programs the followed processes run."""
+LOOK: Final = 0.02
+"""Seconds between two looks at which programs the followed processes run, where they are ..."""
+FEW: Final = 64
+"""... not more than these; else:"""
+SELDOM: Final = 1.0
 OLDEST: Final = 17
 """Minor version since which arguments are in registers."""
 COST: Final = 10_000
@@ -104,33 +108,40 @@ class GoSource:
         self._kernel, self._clock, self._mode = kernel, Clock(), mode
         self._programs: dict[tuple[int, int], _Program | None] = {}
         self._closed = Losses()
-        self._looked = 0.0
+        self._next_look = 0.0
         self._notes = BatchBuilder(Source.TRACER, Evidence.REPORTED)
         self._rest: list[Batch] = []
 
     def add(self, path: str) -> None:
         """Probe a program's file. Raises `GoError` when that is not possible; twice is allowed."""
         try:
-            status = Path(path).stat()
+            file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # the process may end meanwhile
         except OSError as refused:
             raise GoError(f"{path}: {refused.strerror}") from None
-        key = status.st_dev, status.st_ino
-        if self._programs.get(key) is None:
-            self._programs[key] = None  # once is enough, whatever comes of it
-            binary = GoBinary(path)
-            if binary.minor and binary.minor < OLDEST:
-                raise GoError(f"{path} is made by {binary.version}: goroutines are followed since Go 1.{OLDEST}")
-            try:
-                self._programs[key] = self._probe(binary)
-            except (AttachError, BccMissing, CompileError, KernelError, OSError) as error:
-                raise GoError(str(error)) from error
+        try:
+            status = os.fstat(file)
+            key = status.st_dev, status.st_ino
+            if key not in self._programs:
+                self._programs[key] = None  # once is enough, whatever comes of it
+                self._programs[key] = self._probe(path, f"/proc/self/fd/{file}")
+        finally:
+            os.close(file)
 
     @property
     def programs(self) -> int:
         """How many files are probed."""
         return sum(program is not None for program in self._programs.values())
 
-    def _probe(self, binary: GoBinary) -> _Program:
+    def _probe(self, name: str, path: str) -> _Program:
+        binary = GoBinary(path, name)
+        if binary.minor and binary.minor < OLDEST:
+            raise GoError(f"{name} is made by {binary.version}: goroutines are followed since Go 1.{OLDEST}")
+        try:
+            return self._put(binary)
+        except (AttachError, BccMissing, CompileError, KernelError, OSError) as error:
+            raise GoError(f"{name}: {error}") from error
+
+    def _put(self, binary: GoBinary) -> _Program:
         layout, reasons = layout_of(binary)
         constants = {PLACEHOLDER[name]: value for name, value in layout._asdict().items()}
         module = Loaded(go_image(), constants, {"go_ring": RING_BYTES}, {"tree": self._kernel.tree})
@@ -153,9 +164,7 @@ class GoSource:
 
     def drain(self) -> Batch:
         """Events since the last call, in order for each program; new programs are looked for as well."""
-        if time.monotonic() - self._looked >= LOOK:
-            self._looked = time.monotonic()
-            self._look()
+        self._look()
         batches = [self._notes.take(), *self._rest]
         self._rest = []
         return merge([*batches, *(self._read(program) for program in self._programs.values() if program)])
@@ -165,17 +174,25 @@ class GoSource:
         return program.words.batch(records, self._clock.offset.ns)
 
     def _look(self) -> None:
-        for pid in self._kernel.followed_processes():
+        now = time.monotonic()
+        if now < self._next_look:
+            return
+        processes = self._kernel.followed_processes()
+        self._next_look = now + (LOOK if len(processes) <= FEW else SELDOM)
+        for pid in processes:
             path = f"/proc/{pid}/exe"
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # it has ended
                 status = Path(path).stat()
-                if (status.st_dev, status.st_ino) in self._programs:
-                    continue
-                try:
-                    self.add(path)
-                except GoError as reason:
-                    if "is no Go program" not in str(reason):
-                        self._notes.add("trace:note", time.time_ns(), {"text": f"process {pid}: {reason}"}, pid=pid)
+                if (status.st_dev, status.st_ino) not in self._programs:
+                    self._found(pid, path)
+
+    def _found(self, pid: int, path: str) -> None:
+        try:
+            self.add(path)
+        except NotGo:
+            return
+        except GoError as reason:
+            self._notes.add("trace:note", time.time_ns(), {"text": f"process {pid}: {reason}"}, pid=pid)
 
     def losses(self) -> Losses:
         """Records written and lost, of all programs."""
@@ -194,7 +211,7 @@ class GoSource:
             self._closed = Losses(self._closed.written + count.written, self._closed.lost + count.lost)
             program.close()
             self._programs[key] = None
-        self._looked = float("inf")
+        self._next_look = float("inf")
 
 
 def _places(binary: GoBinary) -> dict[str, list[int]]:
@@ -205,7 +222,7 @@ def _places(binary: GoBinary) -> dict[str, list[int]]:
         start = binary.function(place.function)
         addresses = [] if start is None else binary.returns(place.function) if place.returns else [start[0]]
         if not addresses and place.needed:
-            raise GoError(f"{binary.path} ({binary.version}): {place.function} was not found, or not where it returns")
+            raise GoError(f"{binary.name} ({binary.version}): {place.function} was not found, or not where it returns")
         if addresses:
             found.setdefault(place.program, []).extend(addresses)
     return found

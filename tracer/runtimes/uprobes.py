@@ -36,7 +36,9 @@ _ATTRIBUTE_BYTES: Final = 112
 _TYPE: Final = Path("/sys/bus/event_source/devices/uprobe/type")
 
 
-def put(name: str, instructions: bytes, path: str, offsets: Sequence[int], mode: InProgram | None = None) -> list[Attached]:
+def put(
+    name: str, instructions: bytes, path: str, offsets: Sequence[int], mode: InProgram | None = None
+) -> list[Attached]:
     """Put a program at places of a file, each a distance from its beginning; ``mode`` None: whichever way there is.
 
     Raises `AttachError`; leaves nothing behind then.

@@ -27,6 +27,7 @@ from tracer.kinds import EVIDENCE_MARK, Evidence, Side
 from tracer.replay.analysis import RETRANSMISSION
 from tracer.segments import ACK, FIN, RST, SYN
 from tracer.states import State
+from tracer.task_fields import WAITING
 from tracer.timeline import Event
 from tracer.words import LIBC, call, clean, ready, unacked, unread
 from tracer.words import flags as flag_names
@@ -297,6 +298,9 @@ class Rows:
             self._quietly(event)
             if not side_end.app and self._open():
                 self._show(who, app=("wakes", "wakes up"))
+        elif kind == "task:state" and who and event.fd >= 0 and WAITING in (event["old"], event["new"]):
+            name, parks = f"task {event['task']}", event["new"] == WAITING
+            self._app(event, who, (name, f"{name} {'parks on' if parks else 'is woken,'} fd {event.fd}"))
         elif kind == "process:exit" and who and event.tid == event.pid:
             self._app(event, who, ("exits", "the process ends"))
         elif kind in ("accept:queued", "accept:taken"):
