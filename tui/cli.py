@@ -224,6 +224,7 @@ def record(
 @click.option("--resources", is_flag=True, help="Instead of events, what each connection takes up: born, freed, bytes.")
 def replay(file: str, form: str | None, plain_glyphs: bool, resources: bool) -> None:
     """Show a recording or a capture (pcap, pcapng; - for standard input)."""
+    _start_lean()
     from tui.cli_replay import print_resources, replay_file
 
     if resources:
@@ -253,14 +254,11 @@ def analyze(
 
     docs/filters.md has the keys of -Y for each kind of row, and the columns of --json, --csv and --parquet.
     """
-    gc.disable()  # imports make no garbage, and arrays no cycles: the collector would only look for what is not there
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's library of linear algebra is not used
+    _start_lean()
     from tui.cli_analyze import Request
     from tui.cli_analyze import analyze as begin
 
     gc.freeze()
-    gc.set_threshold(100_000)
-    gc.enable()
     begin(Request(files, table, form or "text", parquet, display, pcap, clock, infer=not no_states))
 
 
@@ -271,6 +269,12 @@ def doctor(as_json: bool) -> None:
     from tui.cli_doctor import examine
 
     examine(as_json=as_json)
+
+
+def _start_lean() -> None:
+    """For commands that read files and start no programs: somebody waits for the imports."""
+    gc.set_threshold(50_000)  # imports make no garbage, and arrays no cycles: the collector finds nothing
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's linear algebra, which is not used, starts threads
 
 
 def _form_for_output() -> str:
