@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import struct
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,13 +20,16 @@ from pyroute2 import DiagSocket
 
 from scenarios.load.report import Usage
 from tracer.states import State
+from tracer.tables import diag
 
 CPUCLOCK_SCHED: Final = 2
 """linux/posix-timers.h: the clock of a whole process, as the scheduler counts it."""
 PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 KIB: Final = 1024
-DIAG_MEMINFO: Final = 1
-"""linux/inet_diag.h: 1 << (INET_DIAG_MEMINFO - 1)."""
+STATE: Final = 1
+"""Where the state is in a struct inet_diag_msg."""
+RMEM_ALLOC, FWD_ALLOC, WMEM_QUEUED = 0, 4, 5
+"""linux/sock_diag.h: SK_MEMINFO_*."""
 
 
 def usage(pids: Sequence[int]) -> Usage:
@@ -116,12 +120,12 @@ class AcceptQueue:
 
 def buffers(port: int) -> float | None:
     """Mean kernel memory of the established sockets at a local port, in bytes: receive queue, send queue, and what is
-    reserved for them in advance (INET_DIAG_MEMINFO: rmem, wmem, fmem). None where there is none."""
+    reserved for them in advance (SK_MEMINFO). None where there is none."""
+    number = port.to_bytes(2, "big")
     taken: list[int] = []
-    with contextlib.closing(DiagSocket()) as diag:
-        for family in (socket.AF_INET, socket.AF_INET6):
-            for row in diag.get_sock_stats(family=family, states=1 << State.ESTABLISHED, extensions=DIAG_MEMINFO):
-                memory = row.get_attr("INET_DIAG_MEMINFO") if row["idiag_sport"] == port else None
-                if memory is not None:
-                    taken.append(sum(memory[f"idiag_{name}"] for name in ("rmem", "wmem", "fmem")))
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, diag.NETLINK_SOCK_DIAG) as netlink:
+        for message in diag.dump(netlink):
+            if message[diag.SPORT] == number and message[STATE] == State.ESTABLISHED:
+                memory = struct.unpack_from("=9I", diag.attributes(message)[diag.INET_DIAG_SKMEMINFO])
+                taken.append(sum(memory[place] for place in (RMEM_ALLOC, FWD_ALLOC, WMEM_QUEUED)))
     return sum(taken) / len(taken) if taken else None

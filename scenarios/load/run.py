@@ -36,8 +36,6 @@ STOP_SECONDS: Final = 20.0
 PACE: Final = 0.25
 """Seconds between two looks at a load under way."""
 SPARE_FILES: Final = 200
-DUMPED: Final = 5000
-"""Connections up to which the kernel is asked for the memory of each: it tells all of the machine."""
 EVENLY: Final = 0.9
 _ROOT: Final = str(Path(__file__).resolve().parent.parent.parent)
 
@@ -239,7 +237,7 @@ def run(
         outcome = clients.act("talk", look("talk"))
         used, calls, counted = server.used().since(before), server.syscalls(), server.counted()
         client_files = usage([process.pid for process in clients.processes]).files
-        skmem = buffers(server.address[1]) if plan.connections <= DUMPED else None
+        skmem = buffers(server.address[1])
         outcome.connect_seconds = connected.connect_seconds or outcome.seconds
         clients.act("close", look("close"))
         said = server.end()
