@@ -167,7 +167,7 @@ def _traced(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--all", "everything", is_flag=True, help="All TCP of this machine (so without any selection)."),
         click.option("--duration", type=float, metavar="S", help="End after S seconds."),
         click.option("--probes", metavar="GROUPS", help="Only these groups, with commas; `synfin doctor` lists them."),
-        click.option("--go", is_flag=True, help="Go programs from inside: goroutines; costs them 2 to 10 µs a hit."),
+        click.option("--go", is_flag=True, help="Go programs from inside, too; a hit costs them about 11 µs."),
         click.option("--lints", is_flag=True, help="At the end, what looks like trouble: in words, with what to do."),
         click.option("--no-kernel", is_flag=True, help="Do without probes: sampled tables, and packets if allowed."),
         click.option("--drop/--no-drop", default=None, help="Under sudo: go on as the user when the probes are on."),

@@ -37,7 +37,7 @@
 
 BPF_HASH(tree, u32, u32, 16384);                            /* the kernel source's own: who is followed */
 BPF_RINGBUF_OUTPUT(go_ring, 1);
-BPF_PERCPU_ARRAY(tallies, u64, 8);
+BPF_PERCPU_ARRAY(tallies, u64, 8);                          /* 0 written, 1 lost, 2 hits */
 
 struct inside { u64 pd; u64 why; };
 struct key { u64 p; u64 pid; };                             /* two processes may use the same addresses */
@@ -69,7 +69,10 @@ static __always_inline int followed(void)
 {
     u32 pid = bpf_get_current_pid_tgid() >> 32;
     u32 *how = tree.lookup(&pid);
-    return how && (*how & FOLLOW);
+    if (!how || !(*how & FOLLOW))
+        return 0;
+    tally(2);
+    return 1;
 }
 
 static __always_inline struct key of(u64 p)
