@@ -7,7 +7,7 @@ ARGS ?=
 # One worker per core, four at most; all kernel tests go to one of them (tests/conftest.py says why).
 PARALLEL := -n auto --maxprocesses 4 --dist loadgroup
 
-.PHONY: demo test soak kernels scenarios lint docs captures coverage corpus setup clean
+.PHONY: demo test soak kernels scenarios lint docs captures pictures coverage corpus setup clean
 
 demo:
 	@tools/setup.sh demo
@@ -45,6 +45,11 @@ captures:
 	@tools/setup.sh demo
 	@$(RUN) python -m scenarios.reference | xargs -P 4 -I NAME $(RUN) synfin run NAME --check --wait -w captures/NAME.pcapng
 	@$(RUN) python -m scenarios.reference docs captures
+
+# The screens of docs/walk.md, driven by its keys over captures/half-close.pcapng.
+pictures:
+	@tools/setup.sh demo
+	@$(RUN) env PYTHONPATH=. python tools/pictures.py docs
 
 coverage:
 	@tools/setup.sh demo

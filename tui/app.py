@@ -30,7 +30,7 @@ class SynfinApp(App[None]):
 
     `mode` says whether events are happening now or are read from a file; `clock` gives seconds for playback and rates,
     `wall` ns since the Unix epoch for what goes on without events; only tests replace them. `tools` are what the screen
-    may ask for that takes files.
+    may ask for that takes files; `lesson`: begin with a lesson on it.
     """
 
     TITLE = "synfin"
@@ -45,6 +45,7 @@ class SynfinApp(App[None]):
         mode: Literal["live", "replay"] = "live",
         ascii_only: bool = False,
         tools: Tools | None = None,
+        lesson: bool = False,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], int] = time.time_ns,
     ) -> None:
@@ -57,6 +58,8 @@ class SynfinApp(App[None]):
             self.register_theme(theme)
         self.theme = NAMES[0]
         self.trace = TraceScreen(feed, title=title, live=mode == "live", clock=clock, wall=wall, tools=tools)
+        if lesson:
+            self.trace.begin_lesson()
 
     def action_interrupt(self) -> None:
         """Ctrl-C ends it as it ends any command. In raw mode a terminal sends a key: it becomes the signal again."""

@@ -34,6 +34,7 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 _text = click.option("--text", "form", flag_value="text", help="Aligned lines instead of the screen.")
 _json = click.option("--json", "form", flag_value="json", help="JSON lines instead of the screen.")
+_lesson = click.option("--lesson", is_flag=True, help="As a lesson: it asks what comes next, then shows it.")
 _ascii = click.option("--ascii", "plain_glyphs", is_flag=True, help="Draw with ASCII characters only.")
 
 
@@ -48,7 +49,8 @@ def synfin(context: click.Context) -> None:
     if context.invoked_subcommand is None:
         from tui.cli_start import start_page
 
-        start_page()
+        if chosen := start_page():
+            synfin.main(list(chosen), prog_name="synfin", standalone_mode=False)
 
 
 @synfin.command("list")
@@ -82,6 +84,7 @@ def new(name: str) -> None:
 @synfin.command()
 @click.argument("scenario")
 @click.option("--step", is_flag=True, help="Hold before every step: Enter lets the actor take it.")
+@_lesson
 @_text
 @_json
 @click.option("-w", "recording", metavar="FILE", help="Record to this pcapng file (- for standard output).")
@@ -94,7 +97,7 @@ def new(name: str) -> None:
 @click.option("--check", is_flag=True, help="Only say what of all that must be seen was seen (with --json: as JSON).")
 @_ascii
 def run(
-    scenario: str, step: bool, form: str | None, recording: str | None, pace: float | None, wait: bool,
+    scenario: str, step: bool, lesson: bool, form: str | None, recording: str | None, pace: float | None, wait: bool,
     no_kernel: bool, family: Family | None, check: bool, plain_glyphs: bool,
 ) -> None:  # fmt: skip
     """Play SCENARIO (a name of `synfin list`, or a file ./mine.py) with real sockets and watch it.
@@ -104,7 +107,8 @@ def run(
     from tui.cli_live import Request, run_scenario
 
     form = form or ("text" if check else _form_for_output())
-    run_scenario(Request(scenario, step, form, recording, pace, wait, not no_kernel, plain_glyphs, check, family))
+    seen = not no_kernel
+    run_scenario(Request(scenario, step, form, recording, pace, wait, seen, plain_glyphs, check, family, lesson))
 
 
 @synfin.command()
@@ -218,11 +222,12 @@ def record(
 
 @synfin.command()
 @click.argument("file")
+@_lesson
 @_text
 @_json
 @_ascii
 @click.option("--resources", is_flag=True, help="Instead of events, what each connection takes up: born, freed, bytes.")
-def replay(file: str, form: str | None, plain_glyphs: bool, resources: bool) -> None:
+def replay(file: str, lesson: bool, form: str | None, plain_glyphs: bool, resources: bool) -> None:
     """Show a recording or a capture (pcap, pcapng; - for standard input)."""
     _start_lean()
     from tui.cli_replay import print_resources, replay_file
@@ -230,7 +235,7 @@ def replay(file: str, form: str | None, plain_glyphs: bool, resources: bool) -> 
     if resources:
         print_resources(file, as_json=form == "json")
     else:
-        replay_file(file, form or _form_for_output(), plain_glyphs=plain_glyphs)
+        replay_file(file, form or _form_for_output(), plain_glyphs=plain_glyphs, lesson=lesson)
 
 
 @synfin.command()

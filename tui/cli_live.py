@@ -40,10 +40,12 @@ from tracer.timeline import Timeline
 from tui.cli_checks import judge, tell
 from tui.cli_errors import CANNOT, FAILED, INTERRUPTED, OUTPUT, USAGE, Trouble
 from tui.cli_kernel import kernel_source
+from tui.cli_lesson import needs_screen, with_questions
 from tui.cli_print import Printer, terminal_width
 from tui.cli_signals import quiet, show
 from tui.cli_tools import tools
 from tui.feed import Probe
+from tui.memory import note
 
 SCREEN_PACE: Final = 0.5
 """Seconds between steps on a screen: time to see that something happened; reading is what , and . are for."""
@@ -68,6 +70,8 @@ class Request:
     """Nothing but what became of the checks."""
     family: Family | None = None
     """The scenario's first when None."""
+    lesson: bool = False
+    """Each step is taken when a question about it has been answered."""
 
 
 class LiveFeed:
@@ -119,6 +123,7 @@ def run_scenario(request: Request) -> None:
     """Play and show. Raises Trouble for everything that ends it before its time."""
     if request.step and request.form != "screen" and not sys.stdin.isatty():
         raise Trouble("--step needs a terminal to press Enter in", USAGE)
+    needs_screen(request.form, request.lesson)
     with _staged(request) as feed:
         if request.form == "screen":
             _on_screen(feed, request)
@@ -202,7 +207,7 @@ def _watch(request: Request, stage: Stage, ground: Ground) -> LiveFeed:
     timed = [StateEvents().extend] if inferring else []
     session = Session(sources, sinks=sinks, derive=[PacketFindings().extend], timed=timed)
     pace = request.pace if request.pace is not None else SCREEN_PACE if request.form == "screen" else 0.0
-    play = Play(stage, hold_steps=request.step, pace=pace, listener=reports.hear)
+    play = Play(stage, hold_steps=request.step or request.lesson, pace=pace, listener=reports.hear)
     session.start()
     return LiveFeed(stage, play, session, probes, recorder)
 
@@ -228,7 +233,11 @@ def _recorder(request: Request, stage: Stage, ground: Ground, probes: Sequence[P
 def _on_screen(feed: LiveFeed, request: Request) -> None:
     from tui.app import SynfinApp
 
-    show(SynfinApp(feed, title=feed.stage.scenario.name, ascii_only=request.ascii, tools=tools()))
+    scenario = feed.stage.scenario
+    made = with_questions(tools(), lambda: scenario, request.lesson)
+    show(SynfinApp(feed, title=scenario.name, ascii_only=request.ascii, tools=made, lesson=request.lesson))
+    if feed.recording is not None:
+        note(feed.recording)
 
 
 def _as_lines(feed: LiveFeed, request: Request) -> None:

@@ -24,6 +24,7 @@ from tracer.resources import record, resources, table
 from tracer.session import Session
 from tracer.timeline import Timeline
 from tui.cli_errors import INTERRUPTED, USAGE, Trouble
+from tui.cli_lesson import needs_screen, scenario_of, with_questions
 from tui.cli_print import Printer, terminal_width
 from tui.cli_signals import show
 from tui.cli_tools import tools
@@ -122,8 +123,9 @@ class ReplayFeed:
             yield from (str(note) for note in self.source.capture.notes)
 
 
-def replay_file(file: str, form: str, *, plain_glyphs: bool) -> None:
+def replay_file(file: str, form: str, *, plain_glyphs: bool, lesson: bool = False) -> None:
     """Open and show ``file``. Raises Trouble when nothing of it can be read."""
+    needs_screen(form, lesson)
     if form == "screen" and file == "-":
         file = _keep_piped_input()
     try:
@@ -136,7 +138,9 @@ def replay_file(file: str, form: str, *, plain_glyphs: bool) -> None:
         feed = ReplayFeed(source)
         feed.read_behind()
         try:
-            show(SynfinApp(feed, title=Path(file).name, ascii_only=plain_glyphs, mode="replay", tools=tools(file)))
+            made = with_questions(tools(file), lambda: scenario_of(source), lesson)
+            title = Path(file).name
+            show(SynfinApp(feed, title=title, ascii_only=plain_glyphs, mode="replay", tools=made, lesson=lesson))
         finally:
             feed.close()
     else:

@@ -5,9 +5,12 @@ scapy takes a third of a second to import, so that is done when the first packet
 
 from __future__ import annotations
 
+import os
 import platform
+import re
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from tracer import __version__
@@ -15,7 +18,7 @@ from tracer.export.jsonl import line
 from tracer.recording.writer import Recorder
 from tracer.timeline import Event, Timeline
 from tracer.words import clean
-from tui.memory import place_for
+from tui.memory import note, place_for
 from tui.tools import Layer, Tools
 
 if TYPE_CHECKING:
@@ -23,6 +26,10 @@ if TYPE_CHECKING:
 
 PART: Final = 1 << 14
 """Events written at once."""
+TAIL: Final = 1 << 16
+"""Bytes of a command's output that are looked at."""
+_ESCAPES: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z^_])")
+"""Sequences of ECMA-48 that colour and move: CSI, OSC, and the short ones."""
 LONGEST: Final = 60
 """Characters of a field's value."""
 
@@ -30,7 +37,22 @@ LONGEST: Final = 60
 def tools(file: str | None = None) -> Tools:
     """All of them; for a view on a file its state is remembered too."""
     made = Tools(save=save, dissect=dissect, as_json=line)
+    if file is not None:
+        note(file)
     return replace(made, memory=place_for(file)) if file is not None else made
+
+
+def tail(path: str) -> list[str]:
+    """The last lines of a launched command's output, made harmless; fewer where the last TAIL bytes hold fewer."""
+    try:
+        with Path(path).open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(size - TAIL, 0))
+            text = file.read(TAIL).decode("utf-8", "replace")
+    except OSError as failure:
+        return [f"its output cannot be read: {failure.strerror}"]
+    lines = _ESCAPES.sub("", text).splitlines()
+    return [clean(line.expandtabs()) for line in (lines[1:] if size > TAIL and len(lines) > 1 else lines)]
 
 
 def save(timeline: Timeline, path: str) -> int:

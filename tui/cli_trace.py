@@ -16,7 +16,8 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import IO, Any, Final
 
 import click
@@ -38,9 +39,10 @@ from tui.cli_kernel import probe_groups
 from tui.cli_print import Printer, terminal_width
 from tui.cli_select import Selection, Who, alive, existing, groups, netstat_files, select
 from tui.cli_signals import show
-from tui.cli_tools import tools
+from tui.cli_tools import tail, tools
 from tui.cli_trace_feed import TraceFeed
 from tui.feed import Probe
+from tui.memory import note
 from tui.plain import plain
 
 SETTLE: Final = 0.3
@@ -229,7 +231,11 @@ def _on_screen(feed: TraceFeed, request: Request) -> None:
             time.sleep(0.1)
 
     threading.Thread(target=end_in_time, name="synfin-end", daemon=True).start()
-    show(SynfinApp(feed, title=feed.selection.words, ascii_only=request.ascii, tools=tools()))
+    output = feed.command.output if feed.command is not None else None
+    made = replace(tools(), output=partial(tail, output) if output else None)
+    show(SynfinApp(feed, title=feed.selection.words, ascii_only=request.ascii, tools=made))
+    if feed.recording is not None:
+        note(feed.recording)
 
 
 def _as_lines(feed: TraceFeed, request: Request, printer: Printer | None) -> None:

@@ -1,6 +1,7 @@
 """What is remembered of a file that was looked at: cursor, focus, marks, pane, filter, times.
 
-One small JSON file for each file looked at, in the user's state folder (XDG_STATE_HOME on Linux). A file is known by
+One small JSON file for each file looked at, in the user's state folder (XDG_STATE_HOME on Linux), and another with
+its name, so that the start page can list what was looked at lately. A file is known by
 its path, its size and when it was written: another capture of the same name is another file. What cannot be read or
 written is forgotten without a word, since nothing depends on it.
 """
@@ -13,7 +14,7 @@ import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from platformdirs import user_state_path
 
@@ -33,6 +34,46 @@ class Remembered:
     pane: str
     filter: str
     clock: str
+
+
+RECENT: Final = 50
+"""Files that are remembered as looked at lately."""
+
+
+def note(file: str) -> None:
+    """Remember that this file was looked at or written, for the start page."""
+    with contextlib.suppress(OSError, UnicodeEncodeError):
+        path = Path(file).resolve(strict=True)
+        if not path.is_file():
+            return
+        folder = user_state_path("synfin", appauthor=False) / "recent"
+        folder.mkdir(parents=True, exist_ok=True)
+        digest = hashlib.sha256(str(path).encode("utf-8", "surrogateescape")).hexdigest()[:24]
+        beside = folder / f"{digest}.{os.getpid()}"
+        beside.write_text(json.dumps({"file": str(path)}), encoding="utf-8")
+        beside.replace(folder / f"{digest}.json")
+        for old in _newest(folder)[RECENT:]:
+            old.unlink(missing_ok=True)
+
+
+def recent() -> list[Path]:
+    """Files that were looked at or written lately and are still there, the latest first."""
+    found = []
+    for note_of in _newest(user_state_path("synfin", appauthor=False) / "recent"):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            path = Path(json.loads(note_of.read_text(encoding="utf-8"))["file"])
+            if path.is_file():
+                found.append(path)
+    return found
+
+
+def _newest(folder: Path) -> list[Path]:
+    dated = []
+    with contextlib.suppress(OSError):
+        for path in folder.glob("*.json"):
+            with contextlib.suppress(OSError):
+                dated.append((path.stat().st_mtime_ns, path))
+    return [path for _, path in sorted(dated, reverse=True)]
 
 
 def place_for(file: str) -> Path | None:

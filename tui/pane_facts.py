@@ -46,6 +46,10 @@ class Seen(Protocol):
         """What is wrong, as far as it was looked for."""
         ...
 
+    def output(self) -> Sequence[str] | None:
+        """The last lines that the launched command has written; None where none was launched."""
+        ...
+
     def dissect(self, event: Event) -> Sequence[Layer]:
         """The layers of a packet. Raises ValueError, one sentence."""
         ...
@@ -214,3 +218,13 @@ def lints(facts: Facts, seen: Seen) -> Lines:
     if not found:
         lines.append(Content("Still looking." if seen.problems.stale else "Nothing wrong was found so far."))
     return Lines("Lints", tuple(lines), lit, f"{len(found)} found   ( ) jumps")
+
+
+def output(facts: Facts, seen: Seen) -> Lines:
+    """What the launched command has written: now, wherever the cursor is. `seen` has made it harmless."""
+    written = seen.output()
+    if written is None:
+        told = "No command was launched here: `synfin trace -- CMD` launches one and shows its output."
+        return Lines("Output", tuple(Content(told).wrap(42)))
+    lines = tuple(Content(line) for line in written) or (Content("It has written nothing so far."),)
+    return Lines("Output", lines, len(lines) - 1, "as of now")

@@ -45,6 +45,7 @@ PANES: Final[tuple[PaneRow, ...]] = (
     PaneRow("resources", Resources, pane_facts.resources, broad=True),
     PaneRow("programs", LinesPane, pane_facts.programs, broad=True),
     PaneRow("lints", LinesPane, pane_facts.lints, broad=True),
+    PaneRow("output", LinesPane, pane_facts.output, broad=True),
 )
 """Every pane, in the order of `tab`."""
 

@@ -50,6 +50,8 @@ class Player:
         """Events known."""
         self.shown = 0
         """Events that may be drawn, 0..count."""
+        self.gate: int | None = None
+        """No more than that many may be shown for now: a lesson asks about the next one first."""
         self.open_ended = follow
         """More events may come: at the end playing becomes following."""
         self.by_time = False
@@ -67,10 +69,20 @@ class Player:
         """Multiple of STEPS_PER_SECOND; by time, of real time."""
         return TIME_SPEEDS[self._time_speed] if self.by_time else SPEEDS[self._speed]
 
+    @property
+    def top(self) -> int:
+        """How many may be shown at most."""
+        return self.count if self.gate is None else min(self.gate, self.count)
+
+    def wait_before(self, gate: int | None) -> None:
+        """Show no more than the first `gate` events; None: whatever there is."""
+        self.gate = gate
+        self.shown = self.top if self.mode is Mode.FOLLOW else min(self.shown, self.top)
+
     def grow(self, count: int) -> None:
         """That many events are known now (fewer when another connection is in focus)."""
         self.count = count
-        self.shown = count if self.mode is Mode.FOLLOW else min(self.shown, count)
+        self.shown = self.top if self.mode is Mode.FOLLOW else min(self.shown, self.top)
 
     def tick(self, now: float, rest: Rest, until: Until) -> bool:
         """Advance to `now` (seconds, any epoch); True when the playhead moved."""
@@ -81,14 +93,14 @@ class Player:
         before = self.shown
         if self.by_time:
             shown, self._since = until(self.shown, self._since + passed * 1e9)
-            self.shown = max(1, min(shown, self.count)) if self.count else 0
+            self.shown = max(min(1, self.top), min(shown, self.top))
             if self.shown == self.count:
                 self._arrive()
             return self.shown != before
         self._due += passed * STEPS_PER_SECOND
         steps, self._due = int(self._due), self._due % 1.0
         if steps:
-            self.shown = max(0, min(rest(self.shown, steps), self.count))
+            self.shown = max(0, min(rest(self.shown, steps), self.top))
         if self.shown == self.count:
             self._arrive()
         return self.shown != before
@@ -106,7 +118,7 @@ class Player:
 
     def seek(self, shown: int) -> None:
         """Put the playhead behind the first `shown` events and hold it there."""
-        self.shown = max(0, min(shown, self.count))
+        self.shown = max(0, min(shown, self.top))
         self.mode = self._resume = Mode.HOLD
 
     def to_start(self) -> None:
@@ -115,7 +127,7 @@ class Player:
 
     def to_tail(self) -> None:
         """Show all; follow what comes, where more may come."""
-        self.shown = self.count
+        self.shown = self.top
         self._arrive()
 
     def faster(self, by: int) -> None:

@@ -1,38 +1,42 @@
-"""The start page as a program of its own: it ends with what was chosen.
+"""The start page as a program of its own: it ends with the command that was chosen.
 
-The command line then opens that as if it had been typed, so that there is one way into every view.
+The command line then runs that as if it had been typed, so that there is one way into every view.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from textual.app import App
 from textual.screen import Screen
 
 from tui.ascii import AsciiOnly
-from tui.screens.start import Entry, StartScreen
+from tui.screens.start import Command, Entry, StartScreen
 from tui.themes import NAMES, themes
 
 
-class StartApp(App[Entry]):
-    """Shows the page; `run()` returns the entry, None when nothing was chosen."""
+class StartApp(App[Command]):
+    """Shows the page; `run()` returns the command, None when nothing was chosen."""
 
     TITLE = "synfin"
     CSS_PATH = "synfin.tcss"
     ENABLE_COMMAND_PALETTE = False
 
-    def __init__(self, entries: Sequence[Entry], *, ascii_only: bool = False) -> None:
+    def __init__(
+        self, entries: Sequence[Entry], *, more: Callable[[], Iterable[Entry]] | None = None,
+        about: Callable[[Entry], str] | None = None, ascii_only: bool = False,
+    ) -> None:  # fmt: skip
         super().__init__()
+        self.HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (120, "-wide")]
         if ascii_only:
             self._filters.append(AsciiOnly())
         for theme in themes():
             self.register_theme(theme)
         self.theme = NAMES[0]
-        self._entries = entries
+        self._entries, self._more, self._about = entries, more, about
 
     def on_mount(self) -> None:
         """The page, and out with its answer."""
-        page: Screen[Any] = StartScreen(self._entries)
+        page: Screen[Any] = StartScreen(self._entries, more=self._more, about=self._about)
         self.push_screen(page, self.exit)

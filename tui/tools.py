@@ -34,5 +34,9 @@ class Tools:
     """An event as one line of JSON."""
     memory: Path | None = None
     """Where the state of this view is kept; None: nowhere."""
+    questions: Callable[[], Sequence[tuple[str, str]]] | None = None
+    """Of the scenario that is shown: questions and answers, for the end of a lesson."""
+    output: Callable[[], Sequence[str]] | None = None
+    """The last lines that a launched command has written, made harmless."""
     folder: Path = Path()
     """Where what is saved goes."""

@@ -32,6 +32,8 @@ class Watch:
         self.marks: set[int] = set()
         self.among: set[int] | None = None
         """Connections with something that is looked for; None while nothing is."""
+        self.gate: int | None = None
+        """Events from this order on are not shown for now: a lesson asks about them first."""
         self._frozen = 0
         """The limit while the view is held at the tail: events of other connections do not move it either."""
 
@@ -61,6 +63,8 @@ class Watch:
     def limit(self) -> int:
         """Only events with a lower order may be drawn."""
         player = self.player
+        if self.gate is not None and player.shown >= player.top:
+            return min(self.gate, len(self.timeline))
         if player.shown >= player.count:
             return len(self.timeline) if player.mode is not Mode.HOLD or not player.open_ended else self._frozen
         return self.track[player.shown] if player.shown else 0
@@ -84,8 +88,11 @@ class Watch:
         if not self.focus and len(self.connections):
             self._focus(self.connections.numbers[0])
             news = True
+        shown = self.player.shown
         if self._grow():
             news = True
+        self._wait()
+        news = news or shown != self.player.shown
         self._close_end(more)
         if self.player.tick(now, self.track.rest, self.track.until):
             news = True
@@ -103,6 +110,10 @@ class Watch:
             player.shown = track.place_of(last) + 1
         player.grow(len(track))
         return True
+
+    def _wait(self) -> None:
+        """Keep the playhead before the gate."""
+        self.player.wait_before(None if self.gate is None else self.track.place_of(self.gate))
 
     def _close_end(self, more: bool) -> None:
         player = self.player
@@ -143,7 +154,10 @@ class Watch:
         self.riding = following and self.track.row_of(order)[1] >= self.track[shown - 1]
 
     def go(self, order: int) -> bool:
-        """Follow a link to any event: change connection and move the playhead if need be. False if there is none."""
+        """Follow a link to any event: change connection and move the playhead if need be. False if there is none.
+
+        What a lesson still asks about is not there yet.
+        """
         if not 0 <= order < len(self.timeline):
             return False
         number = self.timeline[order].conn
@@ -152,6 +166,8 @@ class Watch:
         self._grow()
         if order >= self.limit:
             self.seek(self.track.place_of(order) + 1)
+        if self.gate is not None and order >= self.gate:
+            return False
         self.riding = False
         self.cursor = order
         return True
@@ -191,6 +207,7 @@ class Watch:
         self.player.grow(len(self.track))
         if whole:
             self.player.shown = self.player.count
+        self._wait()
         self.cursor = NOWHERE
 
     def _ride(self) -> None:

@@ -167,6 +167,22 @@ async def the_palette(pilot: Pilot[None], trace: TraceScreen) -> None:
     await pilot.press("escape")
 
 
+async def a_lesson(pilot: Pilot[None], trace: TraceScreen) -> None:
+    await pilot.press("4")
+    assert trace.lesson is None, "nothing is asked yet"
+    await pilot.press("l")
+    await settled(pilot)
+    lesson = trace.lesson
+    assert lesson is not None and lesson.question is not None
+    for number in "87654321":  # those that are no choice do nothing; one of them is the answer
+        await pilot.press(number)
+    await settled(pilot)
+    assert lesson.asked == 1
+    await pilot.press("l")
+    await settled(pilot)
+    assert trace.lesson is None and trace.view.gate is None
+
+
 async def the_end(pilot: Pilot[None], trace: TraceScreen) -> None:
     await pilot.press("q")
     await settled(pilot)
@@ -203,6 +219,9 @@ CHECKS: Final[dict[str, tuple[Check, str]]] = {
     "R": (changes("R", panes), "R"),
     "P": (changes("P", panes), "P"),
     "L": (changes("L", panes), "L"),
+    "O": (changes("O", panes), "O"),
+    "l": (a_lesson, "l"),
+    "1 … 8": (a_lesson, "1 2 3 4 5 6 7 8"),
     "tab": (changes("tab", panes, "tab", "tab"), "tab"),
     "z": (changes("z", lambda trace: trace.has_class("-zoom")), "z"),
     "t": (changes("t", lambda trace: trace.query_one(Ladder).render_line(0).text), "t"),

@@ -24,11 +24,16 @@ from tui.start import StartApp
 from tui.widgets.filter_bar import FilterBar
 
 SMALL, LARGE = (80, 24), (160, 48)
+RUN = ("run", "half-close")
 ENTRIES = (
-    Entry("Scenarios", "half-close", "Half-close and TIME_WAIT"),
-    Entry("Scenarios", "refused", "A closed port answers with RST"),
-    Entry("Recordings", "half-close.pcapng", "34 kB"),
-)
+    Entry("Scenarios", "lifecycle: the plain course of a life", "refused", "RST for a SYN", ("run", "refused"),
+          "A SYN knocks at a port where nobody listens."),
+    Entry("Scenarios", "lifecycle: the plain course of a life", "half-close", "Half-close and TIME_WAIT", RUN,
+          "A connection is two streams, and each has its own end. " * 12, (*RUN, "--lesson"), (*RUN, "--step")),
+    Entry("Lessons", "with real actors", "half-close", "Half-close and TIME_WAIT", (*RUN, "--lesson"), again=True),
+    Entry("Captures", "in this folder", "run.pcapng", "34 KiB, 2026-01-01 00:00", ("replay", "./run.pcapng")),
+    Entry("Live", "These rights are enough.", "port 8080", "nginx listens; 3 connections", ("trace", "--port", "8080")),
+)  # fmt: skip
 
 
 async def quiet(pilot: Pilot[Any]) -> None:
@@ -105,17 +110,73 @@ def test_help_over_the_trace_80x24(make_app: MakeApp, snap_compare: Any) -> None
     assert snap_compare(make_app(), terminal_size=SMALL, run_before=ask)
 
 
-def test_the_start_page_with_a_search_80x24(snap_compare: Any) -> None:
-    async def search(pilot: Pilot[Any]) -> None:
-        await quiet(pilot)
-        pilot.app.screen.query_one("#start-search").cursor_blink = False  # type: ignore[attr-defined]
-        await pilot.press(*"half")
-        await quiet(pilot)
-
-    assert snap_compare(StartApp(ENTRIES), terminal_size=SMALL, run_before=search)
-
-
 SIZES = {"80x24": SMALL, "120x40": (120, 40), "160x48": LARGE}
+
+
+async def still(pilot: Pilot[Any]) -> None:
+    """All drawn, no cursor blinks."""
+    await quiet(pilot)
+    pilot.app.screen.query_one("#start-search").cursor_blink = False  # type: ignore[attr-defined]
+    await quiet(pilot)
+
+
+async def search(pilot: Pilot[Any]) -> None:
+    await still(pilot)
+    await pilot.press(*"half")
+    await quiet(pilot)
+
+
+@pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
+def test_the_start_page_with_a_search(snap_compare: Any, size: tuple[int, int]) -> None:
+    assert snap_compare(StartApp(ENTRIES), terminal_size=size, run_before=search)
+
+
+@pytest.mark.parametrize("look", ["light", "ascii", "colourless"])
+def test_the_start_page_otherwise_80x24(snap_compare: Any, monkeypatch: pytest.MonkeyPatch, look: str) -> None:
+    async def show(pilot: Pilot[Any]) -> None:
+        await still(pilot)
+        if look == "light":
+            pilot.app.theme = "synfin-light"
+        await pilot.press("down")
+        await quiet(pilot)
+
+    if look == "colourless":
+        monkeypatch.setenv("NO_COLOR", "1")
+    assert snap_compare(StartApp(ENTRIES, ascii_only=look == "ascii"), terminal_size=SMALL, run_before=show)
+
+
+def lesson(*keys: str, theme: str = "") -> Callable[[Pilot[Any]], Awaitable[None]]:
+    """A lesson, after these keys."""
+
+    async def show(pilot: Pilot[Any]) -> None:
+        if theme:
+            pilot.app.theme = theme
+        await quiet(pilot)
+        for key in ("l", *keys):
+            await pilot.press(key)
+            await quiet(pilot)
+
+    return show
+
+
+@pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
+@pytest.mark.parametrize("keys", [(), ("1",), ("2", "enter", "3")], ids=["asked", "wrong", "right"])
+def test_a_lesson(make_app: MakeApp, snap_compare: Any, keys: tuple[str, ...], size: tuple[int, int]) -> None:
+    assert snap_compare(make_app(recorded()), terminal_size=size, run_before=lesson(*keys))
+
+
+def test_a_lesson_on_a_light_background_120x40(make_app: MakeApp, snap_compare: Any) -> None:
+    run = lesson("1", theme="synfin-light")
+    assert snap_compare(make_app(recorded()), terminal_size=(120, 40), run_before=run)
+
+
+def test_a_lesson_in_ascii_80x24(make_app: MakeApp, snap_compare: Any) -> None:
+    assert snap_compare(make_app(recorded(), ascii_only=True), terminal_size=SMALL, run_before=lesson("1"))
+
+
+def test_a_lesson_without_colour_80x24(make_app: MakeApp, snap_compare: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert snap_compare(make_app(recorded()), terminal_size=SMALL, run_before=lesson("2", "enter", "3"))
 
 
 def opened(pane: str, theme: str = "") -> Callable[[Pilot[Any]], Awaitable[None]]:

@@ -38,6 +38,7 @@ from tui.widgets.filter_bar import FilterBar
 from tui.widgets.footer import KeyFooter
 from tui.widgets.header import Header, HeaderFacts
 from tui.widgets.inspector import Sentence
+from tui.widgets.lesson_box import LessonBox
 from tui.widgets.overview import Overview
 from tui.widgets.pane import Pane
 from tui.widgets.queues import Queues
@@ -121,6 +122,7 @@ class Picture(Screen[None]):
                     for row in PANES:
                         yield row.widget(id=row.name)
             yield Sentence(id="sentence")
+            yield LessonBox(markup=False)
             yield StepLine()
             yield FilterBar()
             yield Scrubber()
@@ -157,6 +159,10 @@ class Picture(Screen[None]):
             self._ledger = Ledger(self.timeline, conn)
         self._ledger.refresh()
         return self._ledger
+
+    def output(self) -> Sequence[str] | None:
+        """The last lines that the launched command has written; None where none was launched."""
+        return self.tools.output() if self.tools.output is not None else None
 
     def dissect(self, event: Event) -> Sequence[Layer]:
         """The layers of a packet. Raises ValueError, one sentence, also while the library for it is being loaded."""

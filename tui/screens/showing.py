@@ -11,16 +11,23 @@ LINT_SECONDS: Final = 2.0
 """While it is shown, the list of problems is brought up to date at most that often."""
 
 
+OUTPUT_SECONDS: Final = 0.5
+"""The same for a command's output."""
+
+
 class Showing(Picture):
     """The picture with the panes' keys."""
 
-    _linted = 0.0
+    _linted = _written = 0.0
 
     def look(self) -> None:
         now = self._clock()
         if self.pane == "lints" and self.problems.stale and now >= self._linted + LINT_SECONDS:
             self._linted = now
             self._look_for_problems()
+        if self.pane == "output" and self.tools.output is not None and now >= self._written + OUTPUT_SECONDS:
+            self._written = now
+            self._asked, self._inspect_due = None, 0.0
         super().look()
 
     def show_pane(self, name: str, aside: bool = True) -> None:

@@ -15,9 +15,10 @@ from tracer.filter import FilterError
 from tui.keys import KEYS
 from tui.screens.finding import Finding
 from tui.screens.saving import Saving
+from tui.screens.teaching import Teaching
 
 
-class TraceScreen(Saving, Finding):
+class TraceScreen(Saving, Teaching, Finding):
     """The main screen."""
 
     BINDINGS: ClassVar = [
@@ -33,7 +34,7 @@ class TraceScreen(Saving, Finding):
         with contextlib.suppress(FilterError):
             self.look_for(text)
 
-    def action_enter(self) -> None:
+    def enter(self) -> None:
         """Let the actor take its step; out of a pane over the ladder; else into the inspector."""
         play = self.feed.play
         if play is not None and play.state in ("held", "ready"):

@@ -58,7 +58,7 @@ class Inspector(Pane):
 
 
 class Sentence(Widget):
-    """Two lines: a rule that says where the cursor is, and one sentence on the event."""
+    """A rule that says where the cursor is, and one sentence on the event, in as many lines as there are."""
 
     _shown: tuple[str, Content] = ("", Content(""))
 
@@ -71,4 +71,9 @@ class Sentence(Widget):
     def render(self) -> Content:
         where, sentence = self._shown
         width = self.size.width
-        return title_line(where, width, "─", "i: more") + Content("\n") + cut(Content(" ") + sentence, width)
+        lines = sentence.wrap(max(width - 1, 8))
+        room = max(self.size.height - 1, 1)
+        if len(lines) > room:
+            lines = [*lines[: room - 1], cut(Content(" ").join(lines[room - 1 :]), width - 1)]
+        text = Content("\n").join(Content(" ") + line for line in lines)
+        return title_line(where, width, "─", "i: more") + Content("\n") + text
