@@ -86,7 +86,7 @@ class Report:
         row: dict[str, Any] = {
             "model": self.model,
             "connections": outcome.connected,
-            "held": held,
+            "held": None if self.plan.per_request else held,
             "errors": dict(outcome.errors),
             "connect_rate": outcome.connected / outcome.connect_seconds if outcome.connect_seconds else None,
             "messages": messages,

@@ -106,7 +106,7 @@ class Counters:
         self._lock = threading.Lock()
         if path:
             with Path(path).open("r+b") as file:
-                file.truncate(max(os.fstat(file.fileno()).st_size, (row + 1) * size))
+                os.posix_fallocate(file.fileno(), 0, (row + 1) * size)  # grows, and never shrinks what others have
                 self._cells = memoryview(mmap.mmap(file.fileno(), 0)).cast("Q")[row * len(COUNTERS) :]
         else:
             self._cells = memoryview(bytearray(size)).cast("Q")

@@ -257,6 +257,11 @@ def test_select_names_its_limit(tmp_path: Path) -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+def test_rows_of_processes_that_begin_together_are_all_there(tmp_path: Path) -> None:
+    with serving(tmp_path, "reuseport", "--workers", "16") as server:
+        assert server.count("tasks") == 16
+
+
 def test_counters_are_rows_of_one_file(tmp_path: Path) -> None:
     path = tmp_path / "counters"
     path.touch()
