@@ -23,12 +23,22 @@ from scenarios.stage import Stage
 from tracer.kernel.probes import PROBES
 from tracer.kinds import Source
 from tracer.lints import LINTS, check
+from tracer.lints.basis import Limits
 from tracer.states import STATES, State
 from tracer.timeline import Timeline
 
 AT_ONCE: Final = 3
 """Plays side by side: most of a play's time is waiting."""
 SIDES: Final = ("client", "server")
+SHORT: Final = Limits(
+    close_wait=50_000_000,
+    leak=3,
+    zero_window=200_000_000,
+    unaccepted=150_000_000,
+    timewait_pile=50,
+    lost_edge=200_000_000,
+)
+"""What plays take for long and for many: a class does not wait for five seconds, or for two thousand TIME_WAITs."""
 IMPOSSIBLE: Final = {
     ("client", State.LISTEN): "who listens is the server",
     ("client", State.NEW_SYN_RECV): "only a listener makes request socks",
@@ -50,7 +60,7 @@ class Provoked:
         seen = Seen(timeline)
         for side, state in sorted(set(_states(seen))):
             self.states[side, state].append(name)
-        for lint in sorted({finding.lint for finding in check(timeline)}):
+        for lint in sorted({finding.lint for finding in check(timeline, SHORT)}):
             self.lints[lint].append(name)
         for kind in sorted({event.name for event in seen.basis.events if event.source == Source.KERNEL}):
             self.kinds[kind].append(name)
@@ -100,6 +110,7 @@ def _page(provoked: Provoked) -> Iterator[str]:
         if state in STATES and state != State.UNKNOWN:
             yield f"| {state.name} | {' | '.join(_who(provoked, side, state) for side in SIDES)} |"
     yield "\n## Lints\n"
+    yield "With shorter waits and smaller piles than at their default limits (scenarios.coverage.SHORT).\n"
     yield "| lint | found in |"
     yield "|---|---|"
     for lint in LINTS:

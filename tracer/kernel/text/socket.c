@@ -76,6 +76,16 @@ int on_inet_sock_set_state(volatile u64 *ctx)
     u64 cookie = 0;
     /* inet_csk_clone_lock() copies the request's cookie over the child's just after this: do not give it one now */
     int child = old == TCP_LISTEN && new == TCP_SYN_RECV;
+    /* A life begins: whoever had this address before is gone, though its end was not noticed (a drop may name a socket
+     * that is freed already). One that connects once more is known by its cookie, or is looked at anew. */
+    if (f && (child || (old == TCP_CLOSE && (new == TCP_SYN_SENT || new == TCP_LISTEN)))) {
+        u64 now = child ? 0 : cookie_now(sk);
+        if (!now || now != f->cookie) {
+            listens_no_more(f);
+            sockets.delete(&key);
+            f = NULL;
+        }
+    }
     if (!f) {
         int adopt = child ? followed_port(netns, port)
                           : old == TCP_CLOSE && (new == TCP_SYN_SENT || new == TCP_LISTEN) && followed_current();
