@@ -72,9 +72,7 @@ def main() -> None:
     each = [(with_probes - without) / hit for with_probes, without, hit in zip(probed, plain, hits, strict=True)]
     print(f"a round of the plain server:  {statistics.median(plain) / 1000:6.1f} us of processor time")
     print(f"a round of the probed server: {statistics.median(probed) / 1000:6.1f} us")
-    print(
-        f"hits a round {statistics.median(hits):.1f}, events a round {statistics.median(records):.1f}, lost {sum(missing)}"
-    )
+    print(f"hits a round {statistics.median(hits):.1f}, events {statistics.median(records):.1f}, lost {sum(missing)}")
     print(f"a hit: {statistics.median(each) / 1000:.2f} us ({min(each) / 1000:.2f} to {max(each) / 1000:.2f})")
     print(f"taking off took {time.monotonic() - began:.2f} s")
 

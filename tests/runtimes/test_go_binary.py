@@ -12,7 +12,7 @@ import pytest
 from elftools.elf.elffile import ELFFile
 
 from tests.runtimes.go_programs import Programs, built
-from tracer.runtimes.go_binary import GoBinary, GoError
+from tracer.runtimes.go_binary import GoBinary, GoError, _Segment
 from tracer.runtimes.go_layout import LAYOUTS, layout_of, measure, measured_reasons, reasons_of
 from tracer.runtimes.golang import PLACES
 
@@ -25,6 +25,10 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Programs:
 @pytest.mark.needs("go")
 def test_functions_are_found_where_the_symbols_say_stripped_or_not(programs: Programs) -> None:
     whole, bare = GoBinary(str(programs.plain)), GoBinary(str(programs.stripped))
+    moved = GoBinary(str(programs.position_independent))
+    with programs.position_independent.open("rb") as file:
+        main = ELFFile(file).get_section_by_name(".symtab").get_symbol_by_name("main.main")[0]
+    assert (moved.function("main.main") or (0, 0))[0] == main["st_value"]
     with programs.plain.open("rb") as file:
         symbols = ELFFile(file).get_section_by_name(".symtab")
         told = {symbol.name: (symbol["st_value"], symbol["st_size"]) for symbol in symbols.iter_symbols()}
@@ -153,11 +157,14 @@ def table(magic: int, names: dict[str, int], text: int) -> bytes:
 @pytest.mark.parametrize("magic", [0xFFFF_FFFA, 0xFFFF_FFF0, 0xFFFF_FFF1], ids=["1.16", "1.18", "1.20"])
 def test_all_three_layouts_of_the_function_table(magic: int) -> None:
     binary = object.__new__(GoBinary)
-    binary.name, binary.version, binary._segments = "made", "go1.17", []
-    binary._functions(0x50_0000, table(magic, {"main.main": 0x40_1000, "runtime.gopark": 0x40_1200}, 0x40_1000), 0)
+    binary.name, binary.version = "made", "go1.17"
+    made = table(magic, {"main.main": 0x40_1000, "runtime.gopark": 0x40_1200}, 0x40_1000)
+    binary._segments = [_Segment(0x50_0000, 0, made)]
+    binary._relocations([])
+    binary._functions(0x50_0000, made, 0, 0)
     assert binary.function("main.main") == (0x40_1000, 0x200)
     assert binary.function("runtime.gopark") == (0x40_1200, 0xE00)
     assert binary.name_at(0x40_1201) == "runtime.gopark"
     assert binary.function("park") is None
     with pytest.raises(GoError, match="layout that is not known"):
-        binary._functions(0, struct.pack("<IBBBB", 0xFFFF_FFFB, 0, 0, 1, 8) + bytes(64), 0)
+        binary._functions(0, struct.pack("<IBBBB", 0xFFFF_FFFB, 0, 0, 1, 8) + bytes(64), 0, 0)

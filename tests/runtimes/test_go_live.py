@@ -235,7 +235,7 @@ def test_the_program_survives_probes_that_come_and_go_under_load(programs: Progr
             client.start()
         seen = []
         try:
-            for turn in range(6):
+            for turn in range(4):
                 kernel = KernelSource(frozenset())
                 kernel.start(Filter(processes=frozenset({server.pid})))
                 go = GoSource(kernel, InProgram.UPROBE if turn % 3 == 2 else InProgram.UPROBE_MULTI)

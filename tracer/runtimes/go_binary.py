@@ -3,8 +3,8 @@
 Go keeps what its own stack traces need in every program, stripped or not: ``.go.buildinfo`` names the version, and
 ``.gopclntab`` (runtime.pclntab) maps code to function names. The table has had three layouts: Go 1.16 (absolute
 addresses, 8 bytes), 1.18 (32-bit distances from the start of the text) and 1.20 (the same under another magic number).
-Since 1.26 the table does not say any more where the text starts; runtime.firstmoduledata does, which is found by its
-first word, the address of the table.
+Since 1.26 the table does not say any more where the text starts; runtime.firstmoduledata does, which has a section of
+its own, .go.module. In a position-independent program both are filled in by relocations when it is loaded.
 
 A return address on a Go stack must not be replaced (the runtime walks its stacks, and moves them), which rules
 uretprobes out. So a function's ends are probed one by one, at its RET instructions. Those are found by disassembly: a
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -28,6 +29,8 @@ _LAYOUTS: Final = {0xFFFF_FFFA: 16, 0xFFFF_FFF0: 18, 0xFFFF_FFF1: 20}
 """Magic number of the table -> minor version since which it is written so (internal/abi.PCLnTabMagic)."""
 _MODULE_TEXT: Final = range(160, 260, 8)
 """Where in runtime.moduledata the field text may lie: minpc, maxpc and text follow one another."""
+_RELATIVE: Final = 8
+"""R_X86_64_RELATIVE."""
 MACHINES: Final = ("EM_X86_64",)
 """Whose registers and instructions are known here."""
 
@@ -86,7 +89,9 @@ class GoBinary:
         table = next((sections[name] for name in sections if name.endswith(".gopclntab")), None)
         if table is None:
             raise GoError(f"{self.name} has no .gopclntab: its functions cannot be found")
-        self._functions(table["sh_addr"], table.data(), sections[".text"]["sh_addr"])
+        self._relocations(section.data() for section in sections.values() if section["sh_type"] == "SHT_RELA")
+        module, text = sections.get(".go.module"), sections[".text"]["sh_addr"]
+        self._functions(table["sh_addr"], table.data(), module["sh_addr"] if module is not None else 0, text)
 
     @property
     def minor(self) -> int:
@@ -120,9 +125,27 @@ class GoBinary:
                 return address - segment.address + segment.offset
         raise ValueError(f"nothing is loaded at {address:#x}")
 
+    def _relocations(self, tables: Iterable[bytes]) -> None:
+        """What the loader writes where (Elf64_Rela): the sum of the load address and r_addend."""
+        entries = np.concatenate([np.zeros((0, 3), "<u8"), *(np.frombuffer(t, "<u8").reshape(-1, 3) for t in tables)])
+        entries = entries[entries[:, 1] == _RELATIVE]
+        entries = entries[np.argsort(entries[:, 0], kind="stable")]
+        self._filled, self._filling = entries[:, 0], entries[:, 2]
+
+    def _word(self, address: int) -> int:
+        """A word as it is when the program is loaded at address 0."""
+        index = int(np.searchsorted(self._filled, address))
+        if index < len(self._filled) and self._filled[index] == address:
+            return int(self._filling[index])
+        return int(struct.unpack("<Q", self.at(address, 8))[0])
+
+    def release(self) -> None:
+        """Let the program's bytes go: from now on only functions have their names (`name_at`, `function`)."""
+        self._segments = []
+
     # Functions
 
-    def _functions(self, address: int, data: bytes, text: int) -> None:
+    def _functions(self, address: int, data: bytes, module: int, text: int) -> None:
         magic, _, pointer = struct.unpack_from("<IHxB", data)
         layout = _LAYOUTS.get(magic)
         if layout is None or pointer != _POINTERS:
@@ -137,26 +160,19 @@ class GoBinary:
         else:
             names, table = words[3], words[7]
             short = np.frombuffer(data, "<u4", 2 * count + 1, table)
-            start = words[2] or self._text_start(address, int(short[0]), text)
+            start = self._word(address + 24) or self._text_start(module, int(short[0]), text)
             self._starts = short[::2].astype(np.int64) + start
             at = short[1::2].astype(np.int64) + table + 4
         raw = np.frombuffer(data, np.uint8)
         self._names = (raw[at[:, None] + np.arange(4)].copy().view("<i4")[:, 0]).astype(np.int64) + names
         self._table = data
 
-    def _text_start(self, table: int, first: int, text: int) -> int:
-        """runtime.firstmoduledata.text; without it (relocated only at run time) the section of that name."""
-        wanted = struct.pack("<Q", table)
-        for segment in self._segments:
-            at = segment.data.find(wanted)
-            while at >= 0:
-                for place in _MODULE_TEXT:
-                    if len(segment.data) < at + place + 24:
-                        break
-                    low, high, start = struct.unpack_from("<QQQ", segment.data, at + place)
-                    if start and low == start + first and low < high:
-                        return int(start)
-                at = segment.data.find(wanted, at + 1)
+    def _text_start(self, module: int, first: int, text: int) -> int:
+        """runtime.firstmoduledata.text, where there is one, else where the section of that name begins."""
+        for place in _MODULE_TEXT if module else ():
+            low, high, start = (self._word(module + place + 8 * i) for i in range(3))
+            if text <= start == low - first < high:
+                return start
         return text
 
     def function(self, name: str) -> tuple[int, int] | None:

@@ -138,7 +138,7 @@ class GoSource:
             raise GoError(f"{name} is made by {binary.version}: goroutines are followed since Go 1.{OLDEST}")
         try:
             return self._put(binary)
-        except (AttachError, BccMissing, CompileError, KernelError, OSError) as error:
+        except (AttachError, BccMissing, CompileError, KernelError, OSError, ValueError) as error:
             raise GoError(f"{name}: {error}") from error
 
     def _put(self, binary: GoBinary) -> _Program:
@@ -158,6 +158,7 @@ class GoSource:
         except BaseException:
             program.close()
             raise
+        binary.release()
         return program
 
     # Reading
