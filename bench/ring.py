@@ -4,19 +4,23 @@
     python bench/ring.py record [SECONDS [RATE]]    `synfin record -w FILE` under RATE events a second (60 s, 200,000)
     python bench/ring.py layers [EVENTS]            where the processor time of recording goes, layer by layer
 
-The load is made of processes of this file's own: pairs of sockets on loopback that echo, wait by epoll, and connect
-anew every twentieth time. `drain` has them run as fast as they can, `record` paces them. Written and lost are
-the probes' own counts; the recording is read again and its events counted. Processor time is what the kernel charges
-to the recording process (rusage), so it hardly depends on what else the machine does; only probes run on the load's
-account.
+The load is made by bench/load.c, compiled here where there is a C compiler: two processes that echo between sockets of
+their own and ask empty ones. Else processes of this file's own echo, wait by epoll and connect anew every twentieth
+time, which needs a multiple of the processor. `drain` has them run as fast as they can, `record` paces them. Written
+and lost are the probes' own counts; the recording is read again and its events counted. Processor time is what the
+kernel charges to the recording process (rusage), so it hardly depends on what else the machine does; only probes run on
+the load's account.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import os
 import resource
 import select
+import shutil
 import signal
 import socket
 import struct
@@ -35,8 +39,6 @@ from tracer.recording.writer import INTERFACE, JOURNAL, PACKET, SECTION, STATIST
 from tracer.session import RECORDING_PERIOD, Session
 
 WORKERS: Final = 2
-PER_ECHO: Final = 23
-"""Events that one echo makes, reconnections counted in: about, to begin pacing with."""
 SIZES: Final = (1 << 16, 1 << 18, 1 << 20, 1 << 22)
 
 
@@ -63,7 +65,9 @@ def load(echoes: float) -> None:
 @contextlib.contextmanager
 def workers(echoes: float) -> Iterator[list[int]]:
     """Processes under load, by id; they end with the block."""
-    command = [sys.executable, __file__, "load", str(echoes / WORKERS)]
+    made = _compiled()
+    command = [made] if made else [sys.executable, __file__, "load"]
+    command.append(str(echoes / WORKERS))
     started = [subprocess.Popen(command, stdin=subprocess.PIPE) for _ in range(WORKERS)]
     try:
         time.sleep(0.3)
@@ -74,6 +78,19 @@ def workers(echoes: float) -> Iterator[list[int]]:
             process.stdin.close()
         for process in started:
             process.wait(10)
+
+
+@functools.cache
+def _compiled() -> str | None:
+    """bench/load.c as a program; None without a C compiler."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    folder = tempfile.mkdtemp(prefix="synfin-bench-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    if compiler is None:
+        return None
+    program = f"{folder}/load"
+    source = Path(__file__).with_name("load.c")
+    return program if subprocess.run([compiler, "-O2", "-o", program, source], check=False).returncode == 0 else None
 
 
 def drain(seconds: float) -> None:
@@ -108,10 +125,10 @@ def record(seconds: float, rate: float) -> None:
             command = [sys.executable, "-m", "tui.cli", "record", "-w", str(file), *chosen]
             before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
             recorder = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-            most = 0
+            most, loads = 0, 0.0
             while time.monotonic() - began < seconds:
                 time.sleep(0.2)
-                most = max(most, _resident(recorder.pid))
+                most, loads = max(most, _resident(recorder.pid)), sum(map(_spent, pids))
             recorder.send_signal(signal.SIGINT)
             words = recorder.communicate(timeout=60)[1]
             took = time.monotonic() - began
@@ -125,6 +142,7 @@ def record(seconds: float, rate: float) -> None:
               f"at most {most / 1e6:,.0f} MB of memory")  # fmt: skip
         print(f"processor time of the recorder {spent:.1f} s, {spent / took:.0%} of one processor, "
               f"{spent / max(written, 1) * 1e6:.2f} us an event")  # fmt: skip
+        print(f"processor time of the load {loads:.1f} s, {loads / took:.0%} of one processor, probes included")
 
 
 def _events_per_echo() -> float:
@@ -142,6 +160,13 @@ def _resident(pid: int) -> int:
     with contextlib.suppress(OSError, ValueError):
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize()
     return 0
+
+
+def _spent(pid: int) -> float:
+    """Processor seconds of a process."""
+    with contextlib.suppress(OSError, ValueError):
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
+    return 0.0
 
 
 def _count(file: Path) -> tuple[int, int, int]:
@@ -169,7 +194,7 @@ def layers(events: int) -> None:
     weave.CODE.compile()
     source = KernelSource()
     batches: list[Batch] = []
-    with workers(200_000 / PER_ECHO) as pids:
+    with workers(200_000 / _events_per_echo()) as pids:
         source.start(Filter(processes=frozenset(pids)))
         spent = 0.0
         while sum(map(len, batches)) < events:

@@ -24,7 +24,7 @@ import click
 
 from tracer import __version__
 from tracer.kernel import others
-from tracer.kernel.source import KernelError, KernelSource
+from tracer.kernel.source import DEFAULT_BYTES, RECORDING_BYTES, KernelError, KernelSource
 from tracer.lints import check, summary
 from tracer.recording.writer import Recorder, RecordingError
 from tracer.replay.findings import PacketFindings
@@ -77,7 +77,8 @@ def trace(request: Request) -> None:
         raise Trouble("--duration is a number of seconds above 0", USAGE)
     cli_command.check(request.who.command)
     user = cli_rights.whom(request.drop)
-    kernel = KernelSource(wanted) if request.kernel else None
+    sizes = RECORDING_BYTES if request.form == "none" else DEFAULT_BYTES
+    kernel = KernelSource(wanted, ring_bytes=dict(sizes)) if request.kernel else None
     printer = None
     if request.form in ("text", "json") and request.recording != "-":
         printer = Printer(request.form, terminal_width())

@@ -42,6 +42,8 @@ INHERIT: Final = 2
 RINGS: Final = {Ring.SMALL: "small_ring", Ring.OBJECT: "object_ring", Ring.SOCKET: "socket_ring"}
 DEFAULT_BYTES: Final = {Ring.SMALL: 8 << 20, Ring.OBJECT: 16 << 20, Ring.SOCKET: 16 << 20}
 """Sizes of the rings: 80,000 calls, 87,000 packets, 65,000 socket records between two drains."""
+RECORDING_BYTES: Final = {Ring.SMALL: 32 << 20, Ring.OBJECT: 32 << 20, Ring.SOCKET: 64 << 20}
+"""The same for who only records: at 200,000 events a second two seconds in which the recorder may be kept waiting."""
 PORTION: Final = 1 << 13
 """Records taken from a ring at once."""
 _ESSENTIAL: Final = Group.STATES
@@ -144,8 +146,7 @@ class KernelSource:
 
     def _load(self, types: KernelTypes, symbols: dict[str, int], mode: Mode, followed: Filter) -> None:
         constants = {PLACEHOLDER[name]: symbols.get(name, 0) for name in SYMBOLS}
-        sizes = {name: self.ring_bytes[ring] for ring, name in RINGS.items()}
-        self._module = Loaded(image_of(types, mode), constants, sizes)
+        self._module = self._made(image_of(types, mode), constants)
         self.running_mode = mode
         self._order.reasons = Reasons(types)
         self._fill_maps(followed)
@@ -155,6 +156,16 @@ class KernelSource:
         self._status = [self._put_on(probe, types, symbols, mode) for probe in PROBES]
         for process in followed.processes | followed.members:
             self._seeder.show(process)
+
+    def _made(self, image: Image, constants: dict[int, int]) -> Loaded:
+        """The maps; where there is no room for larger rings than usual, with the usual ones."""
+        try:
+            return Loaded(image, constants, {name: self.ring_bytes[ring] for ring, name in RINGS.items()})
+        except AttachError:
+            if all(self.ring_bytes[ring] <= size for ring, size in DEFAULT_BYTES.items()):
+                raise
+            self.ring_bytes = dict(DEFAULT_BYTES)
+            return self._made(image, constants)
 
     def _put_on(self, probe: Probe, types: KernelTypes, symbols: dict[str, int], mode: Mode) -> Status:
         assert self._module is not None

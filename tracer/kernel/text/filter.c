@@ -15,7 +15,7 @@ BPF_HASH(cgroup_set, u64, u32, 1024);                       /* id of a cgroup of
 #define INHERIT 2                                           /* its children are followed */
 
 struct port_key { u32 netns; u32 port; };
-struct followed { u64 cookie; struct port_key listens; };   /* where it listens; port 0: it does not */
+struct followed { u64 cookie; struct port_key listens; u64 learned; }; /* listens: port 0: no; learned: its tuple is */
 BPF_HASH(sockets, u64, struct followed, 131072);            /* address of a followed socket, until it is freed */
 
 /* What is no socket (a received packet, a TIME_WAIT object, a drop) is known by its tuple, as a followed socket has it,
@@ -154,6 +154,7 @@ static __always_inline void learn(struct followed *f, u64 sk, u32 state, const i
         struct pair p;
         pair_of(&p, sk, typed);
         learn_pair(&p);
+        f->learned = 1;
     }
 }
 

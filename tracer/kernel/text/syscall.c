@@ -44,7 +44,8 @@ static __always_inline u64 cookie_of_call(u64 sk, int current)
         f = follow(sk, skc_cookie(sk, 0));
     if (f) {
         u8 state = skc_state(sk, 0);
-        learn(f, sk, state, 0);
+        if (!f->learned || state == TCP_LISTEN)             /* every packet that leaves learns the tuple, too */
+            learn(f, sk, state, 0);
         if (state == TCP_LISTEN)
             note_listener(sk);
     }
