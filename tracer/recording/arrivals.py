@@ -1,8 +1,9 @@
 """Which packets of a batch are seen for the first time: a segment that left here is not written again when it arrives.
 
-A machine that talks to itself sees each segment twice. The keys of those that have left are kept until they arrive; of
-those that never do (they went to another machine) the oldest are forgotten. Thousands are compared in compiled code
-where that is there, else in a dictionary, whose content moves over when the code has come.
+A machine that talks to itself sees each segment twice. The keys of those that have left are kept, the latest few
+thousand, and what arrives with such a key has left here: also when it comes late, twice, or in another buffer, as over
+a wire that a relay makes. They are compared in compiled code where that is there, else in a dictionary, whose content
+moves over when the code has come.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from tracer.recording.digits import Ints
 _SENT, _RECEIVED, _CAPTURED = NUMBER["packet:sent"], NUMBER["packet:received"], NUMBER["packet:captured"]
 _DIRECTION: Final = {_SENT: 2, _RECEIVED: 1, _CAPTURED: 0}
 """epb_flags: 1 inbound, 2 outbound, 0 not known."""
-_SAME_SEGMENT: Final = ("caplen", "skb", "seq", "ack", "flags", "sport", "dport", "ip_id")
+_SAME_SEGMENT: Final = ("caplen", "seq", "ack", "flags", "sport", "dport", "ip_id")
 """A segment's departure and its arrival agree in all of these."""
 REMEMBERED: Final = 4096
 """Departures kept to recognise arrivals: far more than can be under way on one machine's loopback."""
@@ -71,12 +72,12 @@ class Departures:
         first = np.ones(len(keys), np.int64)
         for i, (leaves, key) in enumerate(zip(departed.tolist(), map(tuple, keys.tolist()), strict=True)):
             if leaves:
+                self._known.pop(key, None)
                 self._known[key] = None
                 if len(self._known) > REMEMBERED:
                     del self._known[next(iter(self._known))]
-            elif key in self._known:
-                del self._known[key]
-                first[i] = 0
+            else:
+                first[i] = key not in self._known
         return first
 
 
@@ -89,7 +90,7 @@ def first_sights(departed: Ints, keys: Ints, found: Ints, memory: Ints, age: int
     places = len(memory) // (SEGMENT + 1)
     for i in range(len(departed)):
         k = i * SEGMENT
-        mixed = (keys[k + 1] >> 8) ^ keys[k + 2] * 40503 ^ keys[k + 3] * 9973 ^ keys[k + 7]
+        mixed = keys[k + 1] * 40503 ^ keys[k + 2] * 9973 ^ keys[k + 6]
         first = mixed ^ mixed >> 17
         oldest = same = np.int64(-1)
         for w in range(_WINDOW):
@@ -109,8 +110,6 @@ def first_sights(departed: Ints, keys: Ints, found: Ints, memory: Ints, age: int
             memory[place] = age
             for j in range(SEGMENT):
                 memory[place + 1 + j] = keys[k + j]
-        elif same >= 0:
-            memory[same] = 0
     return age
 
 
