@@ -75,7 +75,7 @@ def accepts(me: Actor) -> None:
     me.connection = accept(me.listener)
 
 
-@scenario.step("client", "The client sends until no more goes.", watch="the window closes, the buffers fill", lasts=1.0)
+@scenario.step("client", "The client sends until no more goes.", watch="the window closes, the buffers fill")
 def fills(me: Actor) -> None:
     me.sent = 0
     for _ in range(100):
@@ -86,6 +86,11 @@ def fills(me: Actor) -> None:
     else:
         raise AssertionError("it never blocks")
     me.share(sent=me.sent)
+
+
+@scenario.step("client", "A second passes in which nothing goes.", watch="probes, and their answers", lasts=1.0)
+def waits(me: Actor) -> None:
+    me.say("the kernel asks by itself whether there is room")
 
 
 @scenario.step("client", "It sends on, and sleeps in send: there is no room anywhere.", asleep_in="send")

@@ -28,9 +28,10 @@ large_buffer = taken_away(
     "large-buffer",
     change={
         1: {"action": listens_wide},
-        4: {"action": sends_a_little, "lasts": 0.0},
-        5: {"action": goes_through, "asleep_in": ""},
-        6: {"wakes": ()},
+        4: {"action": sends_a_little},
+        5: {"lasts": 0.0},
+        6: {"action": goes_through, "asleep_in": ""},
+        7: {"wakes": ()},
     },
     fails=(
         "the server tells a window of zero",
