@@ -100,7 +100,7 @@ def lately() -> Iterator[Entry]:
         left = load(place) if place is not None else None
         entry = _file("Recent", "looked at or recorded lately", path, str(path))
         if left is not None:
-            marks = f", {len(left.marks)} marks" if left.marks else ""
+            marks = f", {len(left.marks)} mark{'s' * (len(left.marks) > 1)}" if left.marks else ""
             found = f", filter {left.filter}" if left.filter else ""
             where = f"Left at event {left.cursor + 1:,} of {left.count:,}{marks}{found}; it opens there again."
             entry = entry._replace(story=f"{path}\n\n{where}")

@@ -149,7 +149,7 @@ class Lesson:
         self.right += choice == right
         told = question.choices[choice]
         if choice != right and question.kind == STATE:
-            reply = f"{question.replies[right]} But {question.replies[choice]}"
+            reply = f"{question.replies[right]} Your way: {question.replies[choice]}"
         self.verdict = Verdict(choice == right, told, reply)
 
     # What lies ahead on the timeline

@@ -142,7 +142,7 @@ class StartScreen(Screen[Command | None]):
             if (entry.section, entry.group) != group:
                 group = (entry.section, entry.group)
                 head = plain(entry.group) if self.section != ALL else f"{entry.section}  {plain(entry.group)}"
-                options.append(Option(Content.styled(head, "bold dim"), disabled=True))
+                options.append(Option(Content.styled(head, "bold"), disabled=True))
             if entry == keep:
                 at = len(options)
             name = cut(Content(plain(entry.name)), width).pad_right(0)
@@ -228,11 +228,11 @@ class StartScreen(Screen[Command | None]):
     def action_move(self, by: int) -> None:
         """Move the highlight though the search field has the focus."""
         listed = self.query_one(OptionList)
-        for _ in range(abs(by)):
-            if by > 0:
-                listed.action_cursor_down()
-            else:
-                listed.action_cursor_up()
+        places = [at for at, option in enumerate(listed.options) if option.id is not None]
+        if listed.highlighted not in places:
+            return
+        at = places.index(listed.highlighted) + by
+        listed.highlighted = places[at % len(places) if abs(by) == 1 else max(0, min(at, len(places) - 1))]
 
     def action_section(self, by: int) -> None:
         """The next section."""
