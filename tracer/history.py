@@ -30,7 +30,7 @@ class History:
 
     def __init__(self, timeline: Timeline, conn: int | None = None) -> None:
         self._timeline = timeline
-        self._changing = Changing(timeline) if conn is None else None
+        self._changing = Changing(timeline)
         self._relevant = None if conn is None else Relevant(timeline, conn)
         self._orders: Orders = np.zeros(0, np.int64)
         self._count = 0
@@ -62,12 +62,13 @@ class History:
 
     def _extend(self) -> None:
         count = len(self._timeline)
-        if self._changing is not None:
-            orders = self._changing.orders()
-        else:
-            assert self._relevant is not None
+        orders = self._changing.orders()
+        if self._relevant is not None:
             mine = self._relevant.orders()
-            orders = np.union1d(mine, Beside(self._timeline, self._relevant).orders(count))
+            mine = np.union1d(mine, Beside(self._timeline, self._relevant).orders(count))
+            # Of a transfer nearly all is packets that change nothing: what is left is folded, however long it was.
+            places = np.searchsorted(orders, mine)
+            orders = mine[orders[np.minimum(places, len(orders) - 1)] == mine] if len(orders) else mine
         if len(orders) < len(self._orders) or not np.array_equal(orders[: len(self._orders)], self._orders):
             del self._kept[1:]  # another process has joined in: what was folded lacks its events
             self._last, self._spacing = self._kept[0], SPACING

@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import click
 import numpy as np
@@ -30,8 +30,13 @@ from tui.cli_signals import show
 from tui.cli_tools import tools
 from tui.feed import Probe
 
+if TYPE_CHECKING:
+    from tui.cli_large import LargeFeed
+
 SNIFF: Final = 4096
 """Bytes looked at to tell a recording of ours from any other capture: its section header is the first thing in it."""
+LARGE: Final = 24 << 20
+"""Bytes of a capture from which on it is not read into memory (tui.cli_large): some hundred thousand packets."""
 PATIENCE: Final = 2.0
 """Seconds for which reading waits, with something to show, for the screen to be there."""
 
@@ -135,7 +140,13 @@ def replay_file(file: str, form: str, *, plain_glyphs: bool, lesson: bool = Fals
     if form == "screen":
         from tui.app import SynfinApp
 
-        feed = ReplayFeed(source)
+        feed: ReplayFeed | LargeFeed
+        if isinstance(source, CaptureSource) and _size(file) >= LARGE:
+            from tui.cli_large import LargeFeed
+
+            feed = LargeFeed(source)
+        else:
+            feed = ReplayFeed(source)
         feed.read_behind()
         try:
             made = with_questions(tools(file), lambda: scenario_of(source), lesson)
@@ -151,6 +162,12 @@ def replay_file(file: str, form: str, *, plain_glyphs: bool, lesson: bool = Fals
             raise Trouble("interrupted; what was read until then is above", INTERRUPTED) from None
     for note in feed.notes():
         click.echo(f"synfin: {note}", err=True)
+
+
+def _size(file: str) -> int:
+    """Bytes of a file that can be read twice, 0 of anything else."""
+    path = Path(file)
+    return path.stat().st_size if path.is_file() else 0
 
 
 def print_resources(file: str, *, as_json: bool) -> None:

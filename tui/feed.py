@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from tracer.timeline import Timeline
+from tui.connections import Listing
 
 
 class Probe(NamedTuple):
@@ -126,6 +127,20 @@ class Feed(Protocol):
     @property
     def play(self) -> Script | None:
         """The scenario in performance, where there is one."""
+        ...
+
+
+@runtime_checkable
+class Partial(Protocol):
+    """A feed of which the timeline does not hold everything, but all connections are known."""
+
+    @property
+    def listing(self) -> Listing:
+        """All connections."""
+        ...
+
+    def want(self, number: int) -> None:
+        """This connection is being looked at: its events are to come onto the timeline."""
         ...
 
 

@@ -8,9 +8,11 @@ whatever comes, and rides again once it has been sent to the tail.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Sequence
 
 from tracer.timeline import Timeline
-from tui.connections import Connection, Connections
+from tui.connections import Connection, Connections, Listing
+from tui.feed import Partial
 from tui.player import Mode, Player
 from tui.track import Track
 
@@ -21,9 +23,11 @@ NOWHERE = -1
 class Watch:
     """The view on a timeline. `refresh` often; everything else is a key."""
 
-    def __init__(self, timeline: Timeline, *, riding: bool = True) -> None:
+    def __init__(self, timeline: Timeline, *, riding: bool = True, part: Partial | None = None) -> None:
+        """``part``: who knows all connections and brings the events of one, where the timeline does not hold all."""
         self.timeline = timeline
-        self.connections = Connections(timeline)
+        self.connections: Listing = Connections(timeline) if part is None else part.listing
+        self._part = part
         self.player = Player()
         self.track = Track(timeline, 0)
         self.cursor = NOWHERE
@@ -48,7 +52,7 @@ class Watch:
         return self.connections.get(self.focus)
 
     @property
-    def numbers(self) -> list[int]:
+    def numbers(self) -> Sequence[int]:
         """Connections that are listed: those with a match while something is looked for, and the one in focus."""
         if self.among is None:
             return self.connections.numbers
@@ -209,6 +213,11 @@ class Watch:
             self.player.shown = self.player.count
         self._wait()
         self.cursor = NOWHERE
+        if self._part is not None:
+            self._part.want(number)
+            if whole:  # what comes of it now is shown as it comes
+                self.player.open_ended = True
+                self.player.to_tail()
 
     def _ride(self) -> None:
         shown = self.player.shown

@@ -20,6 +20,7 @@ from tui.screens.focus import FocusScreen
 from tui.screens.help import HelpScreen
 from tui.screens.trace import TraceScreen
 from tui.widgets.filter_bar import FilterBar
+from tui.widgets.overview import Overview
 from tui.widgets.scrubber import Scrubber
 
 Check = Callable[[Pilot[None], TraceScreen], Awaitable[None]]
@@ -45,6 +46,10 @@ def shown(trace: TraceScreen) -> object:
 
 def cursor(trace: TraceScreen) -> int:
     return trace.view.cursor
+
+
+def span(trace: TraceScreen) -> object:
+    return trace.query_one(Overview).span.of(0, 1)
 
 
 def panes(trace: TraceScreen) -> object:
@@ -200,6 +205,10 @@ CHECKS: Final[dict[str, tuple[Check, str]]] = {
     "p": (the_script, "p"),
     "[]": (changes("right_square_bracket", lambda t: t.view.focus, "right_square_bracket", "left_square_bracket"),
            "left_square_bracket right_square_bracket"),
+    "w s": (changes("s", span, "w", "w"), "w s"),
+    "a d": (changes("a", span, "w", "w", "d", "d"), "a d"),
+    "f": (changes("f", span, "w"), "f"),
+    "o": (changes("o", lambda trace: trace.has_class("-overview")), "o"),
     "j k ↑ ↓": (changes("up", cursor, "j", "j", "down", "k"), "j down k up"),
     "PgUp PgDn": (pages, "pageup pagedown"),
     "Home End": (changes("home", cursor, "end"), "home end"),

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.tui.stories import START, Story, half_close, refused
 from tracer.states import State
 from tui.ascii import ascii_text
-from tui.connections import Connections
 from tui.feed import Probe
 from tui.widgets.header import HeaderFacts, header_line
-from tui.widgets.overview import BARS, bar, row_line
+from tui.widgets.overview import BARS
 from tui.widgets.queues import gauge
 from tui.widgets.scrubber import ScrubberFacts, place, position_at, scrubber_line, speed_text
 
@@ -80,38 +78,6 @@ def test_speeds_below_one_are_fractions() -> None:
 )
 def test_a_gauge_shows_the_first_and_the_last_place(value: int, limit: int, shown: str) -> None:
     assert gauge(value, limit).plain == shown
-
-
-def lives(*stories: int) -> Connections:
-    story = Story()
-    for number in stories:
-        (refused if number == 3 else half_close)(story, number, 0.0)
-    connections = Connections(story.onto())
-    connections.refresh()
-    return connections
-
-
-def test_a_bar_shows_states_over_time_with_their_codes() -> None:
-    connections = lives(1)
-    row = bar(connections[1], START, START + 400_000, START + 400_000, 40)
-
-    assert [state.name for state in dict.fromkeys(row.states)] == ["SYN_SENT", "ESTABLISHED", "FIN_WAIT1", "FIN_WAIT2"]
-    assert "ES█" in row.cells and "F1▙" in row.cells and row.cells.endswith("F2▄▄")
-
-
-def test_a_bar_gives_nothing_away_that_lies_ahead() -> None:
-    connections = lives(1)
-    row = bar(connections[1], START, START + 400_000, START + 200_000, 40)
-    assert row.cells[21:].strip() == ""
-    assert State.FIN_WAIT1 not in row.states
-
-
-def test_a_reset_ends_the_bar_with_a_cross() -> None:
-    connections = lives(3)
-    row = bar(connections[3], START, START + 100_000, START + 100_000, 40)
-    assert row.cells.rstrip().endswith("✗RST")
-    assert set(row.states[row.reset + 1 :]) == {State.CLOSE}
-    assert row_line(row, True).plain.startswith("▶#3")
 
 
 def test_states_of_different_meaning_stay_different_in_ascii() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tui.finder import Finder
@@ -104,9 +105,14 @@ class Finding(Picture):
 
     def action_focus_on(self) -> None:
         """Choose a connection, a listener or a process from a list."""
-        from tui.screens.focus import FocusScreen, choices  # not before it is asked for: the first paint counts
+        from tui.screens.focus import (  # not before it is asked for: the first paint counts
+            FocusScreen,
+            choices,
+            searched,
+        )
 
-        self.app.push_screen(FocusScreen(choices(self.timeline, self.view.connections)), self._chosen)
+        listing = self.view.connections
+        self.app.push_screen(FocusScreen(choices(self.timeline, listing), partial(searched, listing)), self._chosen)
 
     def _chosen(self, choice: Choice | None) -> None:
         if choice is None:

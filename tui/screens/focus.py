@@ -6,6 +6,7 @@ the brackets go through their connections alone.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar, Final, NamedTuple
 
 import numpy as np
@@ -21,8 +22,10 @@ from tracer.events import NUMBER
 from tracer.states import STATES, State
 from tracer.timeline import Timeline
 from tracer.words import clean
-from tui.connections import Connections
+from tui.connections import Listing
 
+MOST: Final = 5_000
+"""Connections that are gone through for the list; of more, a number, a port or an address finds the others."""
 LISTED: Final = 200
 """Entries drawn at once; typing finds the others."""
 
@@ -39,11 +42,11 @@ class Choice(NamedTuple):
     """The filter that stands for it."""
 
 
-def choices(timeline: Timeline, connections: Connections) -> list[Choice]:
+def choices(timeline: Timeline, connections: Listing) -> list[Choice]:
     """All there is to focus on."""
     found = []
     ports: dict[int, int] = {}
-    for number in connections.numbers:
+    for number in connections.numbers[:MOST]:
         connection = connections[number]
         life = connection.life
         state = STATES[life.states[-1]].label if life and life.states else ""
@@ -79,6 +82,14 @@ def matching(entries: list[Choice], words: str) -> list[Choice]:
     return [entry for entry in entries if all(word in f"{entry.kind} {entry.words}".lower() for word in wanted)]
 
 
+def searched(connections: Listing, words: str) -> list[Choice]:
+    """Of more connections than are gone through for the list, those that the words mean."""
+    if len(connections) <= MOST or not words.strip():
+        return []
+    numbers = connections.search(words.split(), LISTED)
+    return [Choice("connection", f"#{n}  {connections[n].ends()}", n) for n in numbers if n > MOST]
+
+
 class FocusScreen(ModalScreen[Choice | None]):
     """A search line and the list; enter dismisses with the choice, esc with None."""
 
@@ -90,9 +101,10 @@ class FocusScreen(ModalScreen[Choice | None]):
         Binding("escape", "dismiss", show=False, priority=True),
     ]
 
-    def __init__(self, entries: list[Choice]) -> None:
+    def __init__(self, entries: list[Choice], more: Callable[[str], list[Choice]] = lambda words: []) -> None:
+        """``more``: what else the words on the search line mean."""
         super().__init__()
-        self._entries = entries
+        self._entries, self._more = entries, more
         self._found: list[Choice] = []
 
     def compose(self) -> ComposeResult:
@@ -108,7 +120,7 @@ class FocusScreen(ModalScreen[Choice | None]):
         self.query_one(Input).focus()
 
     def _fill(self, words: str) -> None:
-        found = matching(self._entries, words)
+        found = self._more(words) + matching(self._entries, words)
         self._found = found[:LISTED]
         options = [
             Option(Content.styled(f"{entry.kind:<11}", "dim") + Content(entry.words), id=str(at))
@@ -143,4 +155,4 @@ class FocusScreen(ModalScreen[Choice | None]):
                 listed.action_cursor_up()
 
 
-__all__ = ["Choice", "FocusScreen", "choices", "matching"]
+__all__ = ["Choice", "FocusScreen", "choices", "matching", "searched"]

@@ -22,9 +22,7 @@ from textual.widgets import Static
 
 from tracer.resources import Ledger
 from tracer.timeline import Event, Timeline
-from tracer.words import duration
-from tui.connections import Connection
-from tui.feed import Feed
+from tui.feed import Feed, Partial
 from tui.finder import Finder
 from tui.ladder.widget import Ladder
 from tui.moment import Facts, Moment, Question, question
@@ -39,7 +37,7 @@ from tui.widgets.footer import KeyFooter
 from tui.widgets.header import Header, HeaderFacts
 from tui.widgets.inspector import Sentence
 from tui.widgets.lesson_box import LessonBox
-from tui.widgets.overview import Overview
+from tui.widgets.overview import Overview, Shown
 from tui.widgets.pane import Pane
 from tui.widgets.queues import Queues
 from tui.widgets.scrubber import Scrubber, ScrubberFacts
@@ -81,7 +79,8 @@ class Picture(Screen[None]):
         super().__init__()
         self.feed, self.live = feed, live
         self.tools = tools or Tools()
-        self.view = Watch(feed.timeline, riding=live)
+        part = feed if isinstance(feed, Partial) else None
+        self.view = Watch(feed.timeline, riding=live, part=part)
         self.finder: Finder | None = None
         """What is looked for."""
         self.problems = Problems(feed.timeline)
@@ -102,6 +101,8 @@ class Picture(Screen[None]):
         self._drawn: tuple[object, ...] = ()
         self._seen: tuple[object, ...] = ()
         self._asked: Question | None = None
+        self._inspected = 0
+        """Events of the connection when it was asked last."""
         self._fitted = Size(0, 0)
         self._facts = Facts(question(self.view))
 
@@ -308,26 +309,15 @@ class Picture(Screen[None]):
 
     def _paint_overview(self) -> None:
         view = self.view
-        overview = self.query_one(Overview)
-        high = self.size.height >= 40
-        rows = 10 if high else 3
-        numbers = view.numbers
-        at = numbers.index(view.focus) if view.focus in numbers else 0
-        first = max(0, min(at - rows // 2, len(numbers) - rows))
-        chosen: Sequence[Connection] = [view.connections[number] for number in numbers[first : first + rows]]
         stop = view.connections.last_time
         until = stop
         if view.player.shown < view.player.count and view.player.shown:
             until = self.timeline[view.track[view.player.shown - 1]].time
         elif self.live and not self.feed.finished and view.player.mode is Mode.FOLLOW and stop:
             until = stop = max(stop, self._wall())
-        heading = ""
-        if high and chosen:
-            span = duration(stop - min(connection.start for connection in chosen))
-            all_of_them = len(view.connections)
-            found = f" ({all_of_them - len(numbers):,} without a match hidden)" if len(numbers) < all_of_them else ""
-            heading = f" Overview  {len(chosen)} of {len(numbers):,} connections{found}  {span}"
-        overview.show(chosen, view.focus, stop, until, heading)
+        lines = self.size.height - 4 if self.has_class("-overview") else 11 if self.size.height >= 40 else 3
+        shown = Shown(view.connections, view.numbers, view.focus, until, stop, lines)
+        self.query_one(Overview).show(shown)
 
     def _inspect(self) -> None:
         """Ask about the cursor's event; what would take long to answer is answered later, or not while it rushes by."""
@@ -338,7 +328,8 @@ class Picture(Screen[None]):
                 self._tell(replace(self._facts, asked=asked))
             return
         cost = self._moment.cost(asked)
-        if self.view.player.mode is Mode.FOLLOW and self.view.riding and cost > FLOOD:
+        news, self._inspected = asked.total - self._inspected, asked.total
+        if self.view.player.mode is Mode.FOLLOW and self.view.riding and news > FLOOD:
             self._asked = None  # once it is calmer, it is asked again
             self._tell(self._moment.glance(asked))
             return

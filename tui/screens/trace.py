@@ -14,11 +14,12 @@ from textual.binding import Binding
 from tracer.filter import FilterError
 from tui.keys import KEYS
 from tui.screens.finding import Finding
+from tui.screens.overlooking import Overlooking
 from tui.screens.saving import Saving
 from tui.screens.teaching import Teaching
 
 
-class TraceScreen(Saving, Teaching, Finding):
+class TraceScreen(Saving, Teaching, Overlooking, Finding):
     """The main screen."""
 
     BINDINGS: ClassVar = [
@@ -37,7 +38,9 @@ class TraceScreen(Saving, Teaching, Finding):
     def enter(self) -> None:
         """Let the actor take its step; out of a pane over the ladder; else into the inspector."""
         play = self.feed.play
-        if play is not None and play.state in ("held", "ready"):
+        if self.has_class("-overview"):
+            self.action_overview()
+        elif play is not None and play.state in ("held", "ready"):
             self.action_next_step()
         elif self.arrangement().over:
             self.show_pane("")

@@ -1,14 +1,12 @@
 """The overview: one row a connection, a bar over time, filled with the shape and colour of its state.
 
 Time is the axis here, unlike in the ladder: this is where one sees that a connection sat in CLOSE_WAIT for a minute.
-Each cell is a bucket of time and shows the state at its end; a state that came and went within one bucket is not
-shown, but its two-letter code is printed where the state begins and there is room. A reset is printed as a cross in
-reverse, since it must never hang on colour alone.
+Where there are too many connections to look at each, the state river stands above the rows around the one in focus; a
+listener's queues stand below them. One may zoom into a part of time and pan; dragging selects one.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -18,96 +16,39 @@ from textual.content import Content
 from textual.message import Message
 from textual.widget import Widget
 
-from tracer.kinds import EVIDENCE_MARK
-from tracer.states import STATES, State
-from tui.connections import Connection
+from tracer.words import duration
+from tui.connections import Listing
+from tui.doors import Door
+from tui.span import Span
+from tui.widgets.overview_rows import BARS, LABEL, Axis, Row, bar, queues, river, row_line, stream
 
-BARS: Final[dict[State, str]] = {
-    State.UNKNOWN: " ",
-    State.CLOSE: " ",
-    State.LISTEN: "·",
-    State.SYN_SENT: ">",
-    State.NEW_SYN_RECV: "<",
-    State.SYN_RECV: "<",
-    State.ESTABLISHED: "█",
-    State.FIN_WAIT1: "▙",
-    State.FIN_WAIT2: "▄",
-    State.CLOSING: "╳",
-    State.TIME_WAIT: "░",
-    State.CLOSE_WAIT: "▀",
-    State.LAST_ACK: "▘",
-}
-"""A picture of half-close: the upper half block is our sending side, the lower our receiving side."""
-
-LABEL: Final = 10
-"""Cells left of the bar: a marker and the connection's number."""
+MANY: Final = 24
+"""Connections past which they are looked at together too: more rows than that fit nowhere."""
+HIGH: Final = 5
+"""Lines from which on there is room for a heading and an axis."""
+TICK: Final = 24
+"""Cells from one time on the axis to the next."""
 
 
 @dataclass(frozen=True)
-class Row:
-    """One connection's bar: for every cell a character and the state it stands for."""
+class Shown:
+    """What the overview shows."""
 
-    number: int
-    cells: str
-    states: Sequence[State]
-    reset: int
-    """Cell of the reset's cross; -1 where there is none."""
-
-
-def bar(connection: Connection, start: int, stop: int, until: int, width: int) -> Row:
-    """The connection over `start`..`stop` (ns) in `width` cells; blank behind `until`."""
-    life = connection.life
-    if life is None or width < 1:
-        return Row(connection.number, " " * max(width, 0), [State.UNKNOWN] * max(width, 0), -1)
-    step = max((stop - start) / width, 1.0)
-    reset = min((int((t - start) / step) for t in connection.resets if t <= until), default=-1)
-    reset = min(reset, width - 1)
-    states: list[State] = []
-    for cell in range(width):
-        if start + cell * step > until:
-            states.append(State.UNKNOWN)
-            continue
-        at = bisect_right(life.times, min(start + (cell + 1) * step, until))
-        state = life.states[at - 1] if at else State.UNKNOWN
-        states.append(State.CLOSE if 0 <= reset < cell else state)
-    cells = [BARS[state] for state in states]
-    begin = 0
-    for cell in range(1, width + 1):
-        if cell == width or states[cell] is not states[begin]:
-            code = STATES[states[begin]].code + EVIDENCE_MARK[life.evidence]
-            if states[begin] not in (State.UNKNOWN, State.CLOSE) and cell - begin >= len(code):
-                cells[begin : begin + len(code)] = code
-            begin = cell
-    if reset >= 0:
-        cells[reset] = "✗"
-        if reset + 4 <= width:
-            cells[reset + 1 : reset + 4] = "RST"
-    return Row(connection.number, "".join(cells), states, reset)
-
-
-def row_line(row: Row, focused: bool) -> Content:
-    """A row with its label; state codes in the group's colour reversed, bars in it."""
-    label = f"{'▶' if focused else ' '}#{row.number}".ljust(LABEL)[:LABEL]
-    line = Content.styled(label, "bold" if focused else "")
-    begin = 0
-    for cell in range(1, len(row.cells) + 1):
-        if cell == len(row.cells) or _style(row, cell) != _style(row, begin):
-            line += Content.styled(row.cells[begin:cell], _style(row, begin))
-            begin = cell
-    return line
-
-
-def _style(row: Row, cell: int) -> str:
-    if 0 <= row.reset <= cell < row.reset + 4:
-        return "bold reverse"
-    group = STATES[row.states[cell]].group
-    if group in ("closed", "unknown"):
-        return ""
-    return f"$state-{group}" + (" bold reverse" if row.cells[cell].isalnum() else "")
+    listing: Listing
+    numbers: Sequence[int]
+    """Of the connections that have rows."""
+    focus: int
+    """The one in focus; 0 for none."""
+    until: int
+    """ns: the moment up to which is drawn."""
+    stop: int
+    """ns, of the end of all."""
+    lines: int
+    """There is room for."""
 
 
 class Overview(Widget):
-    """The rows around the connection in focus. A click focuses."""
+    """The rows around the connection in focus. A click focuses, dragging zooms."""
 
     class Chosen(Message):
         """The user points at a connection."""
@@ -116,27 +57,111 @@ class Overview(Widget):
             super().__init__()
             self.number = number
 
+    class Spanned(Message):
+        """The user has selected a part of time: it is to be drawn."""
+
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._shown: tuple[tuple[Row, bool], ...] = ()
-        self._heading = ""
+        self.span = Span()
+        """The part of time in sight."""
+        self._lines: tuple[Content, ...] = ()
+        self._rows: tuple[Row | None, ...] = ()
+        self._axis = Axis(0, 1, 1, 0)
+        self._key: tuple[object, ...] = ()
+        self._pressed = -1
+        """The cell where a mouse button went down; -1 while none is."""
 
-    def show(self, connections: Sequence[Connection], focus: int, stop: int, until: int, heading: str = "") -> None:
-        """Draw these on an axis that ends at `stop`, up to the moment `until` (both ns); above them `heading`."""
-        start = min((c.start for c in connections), default=0)
+    def show(self, shown: Shown) -> None:
+        """Draw this."""
+        listing = shown.listing
+        start, stop = self.span.of(listing.start, shown.stop)
         width = max(self.size.width - LABEL - 1, 1)
-        stop = max(stop, start + 1)
-        rows = tuple((bar(c, start, stop, until, width), c.number == focus) for c in connections)
-        if (rows, heading) != (self._shown, self._heading):
-            more = len(rows) != len(self._shown) or bool(heading) != bool(self._heading)
-            self._shown, self._heading = rows, heading
+        self._axis = Axis(start, stop, width, shown.until)
+        # The river of a million changes takes some hundredths of a second: not if all is as it was.
+        key = (len(listing.flow), len(listing), tuple(shown.numbers[:1]), len(shown.numbers), shown.focus, self._axis,
+               shown.lines)  # fmt: skip
+        calm = key == self._key
+        self._key = key
+        lines = self._lines if calm and len(listing) > MANY else self._draw(shown)
+        if lines != self._lines:
+            more = len(lines) != len(self._lines)
+            self._lines = lines
             self.refresh(layout=more)
 
-    def render(self) -> Content:
-        heading = [Content(self._heading)] if self._heading else []
-        return Content("\n").join([*heading, *(row_line(row, focused) for row, focused in self._shown)])
+    def _draw(self, shown: Shown) -> tuple[Content, ...]:
+        lines: list[tuple[Content, Row | None]] = []
+        listing, numbers = shown.listing, shown.numbers
+        high = shown.lines >= HIGH
+        if high and numbers:
+            lines += [(self._heading(shown), None), (self._ticks(shown), None)]
+        below = self._queues(listing, high, shown.lines - len(lines) - 1)
+        if len(numbers) > MANY:
+            rows = river(listing.flow, self._axis) if high else [stream(listing.flow, self._axis, len(numbers))]
+            lines += [(row_line(row), None) for row in rows]
+        room = max(shown.lines - len(lines) - len(below), 1)
+        at = numbers.index(shown.focus) if shown.focus in numbers else 0
+        first = max(0, min(at - room // 2, len(numbers) - room))
+        for number in numbers[first : first + room]:
+            row = bar(listing[number], self._axis)
+            lines.append((row_line(row, number == shown.focus), row))
+        lines += [(row_line(row), None) for row in below]
+        self._rows = tuple(row for _, row in lines)
+        return tuple(line for line, _ in lines)
 
-    def on_click(self, event: events.Click) -> None:
-        at = event.y - bool(self._heading)
-        if 0 <= at < len(self._shown):
-            self.post_message(self.Chosen(self._shown[at][0].number))
+    def _heading(self, shown: Shown) -> Content:
+        hidden = len(shown.listing) - len(shown.numbers)
+        words = f" Overview  {len(shown.numbers):,} connection{'s' * (len(shown.numbers) != 1)}"
+        why = "without a match hidden" if shown.listing.whole else "without a match, or not read yet, hidden"
+        words += f" ({hidden:,} {why})" if hidden > 0 else ""
+        start = shown.listing.start
+        if self.span.whole:
+            words += f"  {duration(self._axis.stop - self._axis.start)}"
+        else:
+            words += f"  {duration(self._axis.start - start)} to {duration(self._axis.stop - start)}"
+        keys = "   zoom w s  pan a d  fit f"
+        return Content(words + (keys if len(words) + len(keys) <= self._axis.width else ""))
+
+    def _ticks(self, shown: Shown) -> Content:
+        text = " " * LABEL
+        for cell in range(0, self._axis.width - TICK // 2, TICK):
+            text = text.ljust(LABEL + cell) + f"╷{duration(self._axis.time(cell) - shown.listing.start)}"
+        return Content.styled(text, "dim")
+
+    def _queues(self, listing: Listing, high: bool, room: int) -> list[Row]:
+        """Of the listener whose queue was longest: both queues where there is room, else the accept queue."""
+        doors = [door for door in listing.doors.values() if len(door.times)]
+        if not doors or room < 2:
+            return []
+
+        def fullest(door: Door) -> int:
+            return int(max(door.accept.values.max(), door.syn.values.max()))
+
+        syn, accept = queues(max(doors, key=fullest), self._axis)
+        return [syn, accept] if high else [accept]
+
+    def render(self) -> Content:
+        return Content("\n").join(self._lines)
+
+    # The mouse
+
+    def _cell(self, x: int) -> int:
+        return max(0, min(x - LABEL, self._axis.width - 1))
+
+    def on_mouse_down(self, event: events.MouseDown) -> None:
+        self.capture_mouse()
+        self._pressed = self._cell(event.x) if event.x >= LABEL else -1
+
+    def on_mouse_up(self, event: events.MouseUp) -> None:
+        self.release_mouse()
+        pressed, self._pressed = self._pressed, -1
+        cell = self._cell(event.x)
+        if pressed >= 0 and abs(cell - pressed) > 1:
+            self.span.select(self._axis.time(min(pressed, cell)), self._axis.time(max(pressed, cell) + 1))
+            self.post_message(self.Spanned())
+            return
+        row = self._rows[event.y] if 0 <= event.y < len(self._rows) else None
+        if row is not None:
+            self.post_message(self.Chosen(row.number))
+
+
+__all__ = ["BARS", "LABEL", "Overview", "Shown"]
