@@ -40,17 +40,19 @@ _ascii = click.option("--ascii", "plain_glyphs", is_flag=True, help="Draw with A
 
 @click.group(invoke_without_command=True, context_settings=CONTEXT)
 @click.version_option(__version__, prog_name="synfin")
+@click.option("--ascii", "plain_glyphs", is_flag=True, help="Start page, and what it opens, with ASCII only.")
 @click.pass_context
-def synfin(context: click.Context) -> None:
+def synfin(context: click.Context, plain_glyphs: bool) -> None:
     """See the life of TCP connections: live from this machine's kernel, or from any recording.
 
-    Without a command: the start page.
+    Without a command: the start page, with scenarios, lessons, recordings, captures, live trace and load.
     """
     if context.invoked_subcommand is None:
         from tui.cli_start import start_page
 
-        if chosen := start_page():
-            synfin.main(list(chosen), prog_name="synfin", standalone_mode=False)
+        if chosen := start_page(ascii_only=plain_glyphs):
+            typed = [*chosen, *(["--ascii"] if plain_glyphs else [])]
+            synfin.main(typed, prog_name="synfin", standalone_mode=False)
 
 
 @synfin.command("list")
