@@ -2,14 +2,20 @@
 
 The compiled loop needs no interpreter, so it runs in a thread of its own. The engine belongs to that thread until the
 last result was taken or the generator was closed: connections that end come with the results.
+
+A generator that nobody closes is closed by the garbage collector, in whatever thread and at whatever point that runs:
+even inside ``threading``, with its locks held. So what happens at the end joins no thread and takes no lock that is
+not reentrant, as ThreadPoolExecutor would (a thread that is just being started would wait for itself).
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import sys
+import threading
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from queue import SimpleQueue
 from typing import Any
 
 from numpy.typing import NDArray
@@ -28,30 +34,72 @@ def analysed(replay: Replay, batches: Iterable[NDArray[Any]], least: int = 1) ->
 
     _keep_memory()
 
-    def analyse(segments: NDArray[Any]) -> Result:
-        return segments, replay.feed(segments), replay.finished(least)
+    worker = _Worker(replay, least)
+    source = iter(batches)
+    try:
+        while True:
+            failure: Exception | None = None
+            try:
+                segments = next(source, None)
+            except Exception as problem:
+                segments, failure = None, problem
+            before = worker.take()
+            if segments is not None:
+                worker.give(segments)
+            if before is not None:
+                yield before
+            if failure is not None:
+                raise failure
+            if segments is None:
+                return
+    finally:
+        worker.end()
 
-    with ThreadPoolExecutor(1, "analysis") as worker:
-        source = iter(batches)
-        waiting: Future[Result] | None = None
-        try:
-            while True:
-                failure: Exception | None = None
-                try:
-                    segments = next(source, None)
-                except Exception as problem:
-                    segments, failure = None, problem
-                before = waiting.result() if waiting is not None else None
-                waiting = worker.submit(analyse, segments) if segments is not None else None
-                if before is not None:
-                    yield before
-                if failure is not None:
-                    raise failure
-                if waiting is None:
-                    return
-        finally:
-            if waiting is not None:  # broken off: what nobody took is still to be told
-                replay.tell_again(waiting.result()[2])
+
+class _Worker:
+    """A thread that analyses one batch at a time."""
+
+    def __init__(self, replay: Replay, least: int) -> None:
+        self._replay, self._least = replay, least
+        self._given: SimpleQueue[NDArray[Any] | None] = SimpleQueue()
+        self._done: SimpleQueue[Result | BaseException | None] = SimpleQueue()
+        """Last comes None: a Ctrl-C may have fallen between a result and the one who took it."""
+        self._busy = False
+        self._thread: threading.Thread | None = None
+
+    def give(self, segments: NDArray[Any]) -> None:
+        self._busy = True
+        self._given.put(segments)
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="synfin-analysis", daemon=True)
+            self._thread.start()
+
+    def take(self) -> Result | None:
+        """The result of what was given last, when it is there; None where nothing was. Raises what the analysis did."""
+        if not self._busy:
+            return None
+        done = self._done.get()
+        self._busy = False
+        if isinstance(done, BaseException):
+            raise done
+        return done
+
+    def end(self) -> None:
+        """Let the thread end. Where this was broken off, what nobody took is still to be told by the engine."""
+        self._given.put(None)
+        if self._thread is None or self._thread.ident == threading.get_ident() or sys.is_finalizing():
+            return  # nobody will ever ask
+        while (done := self._done.get()) is not None:
+            if not isinstance(done, BaseException):
+                self._replay.tell_again(done[2])
+
+    def _run(self) -> None:
+        while (segments := self._given.get()) is not None:
+            try:
+                self._done.put((segments, self._replay.feed(segments), self._replay.finished(self._least)))
+            except BaseException as failure:
+                self._done.put(failure)
+        self._done.put(None)
 
 
 def _keep_memory() -> None:
