@@ -73,7 +73,7 @@ class Teaching(Playing):
             super().look()
         if not self._scripted:
             lesson.arrive(self.view.limit)
-            if lesson.scanned < len(self.timeline):
+            if lesson.question is None and lesson.scanned < len(self.timeline):
                 self._seen = ()  # more has come meanwhile: it is looked at before it is drawn
         self._show_lesson()
 
