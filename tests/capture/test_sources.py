@@ -127,7 +127,10 @@ def test_pcapng_under_a_pcap_name(tmp_path: Path) -> None:
         (b"hello, this is no capture\n", "it looks like text"),
         (b'{"a": 1}', "it looks like JSON text"),
         (b"\x01\x02\x1b]0;evil\x07", "unknown data (first bytes 01 02 1b 5d 30 3b 65 76)"),
-        (gzip.compress(b"words\n" * 9, mtime=0), "gzip-compressed, is not a pcap or pcapng capture: it looks like text"),
+        (
+            gzip.compress(b"words\n" * 9, mtime=0),
+            "gzip-compressed, is not a pcap or pcapng capture: it looks like text",
+        ),
         (gzip.compress(b"", mtime=0), "holds no bytes"),
         (b"\x0a\x0d\x0d\x0a" + bytes(40), "no byte-order magic"),
     ],

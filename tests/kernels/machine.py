@@ -179,8 +179,9 @@ class Workshop:
             self.tool("qemu-system-x86_64"), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
             "-L", str(next((self.folder / "tools/root").rglob("usr/share/qemu"))),
             "-L", str(next((self.folder / "tools/root").rglob("usr/share/seabios"))),
-            # a plain processor: what newer ones have is emulated with faults that crash some kernels
-            "-accel", "tcg,thread=multi", "-cpu", "Nehalem", "-smp", "2", "-m", str(MEMORY),
+            # One plain processor: what newer ones have is emulated with faults that crash some kernels, and so is the
+            # patching of code that another one is running (text_poke_bp_batch() on 6.12).
+            "-accel", "tcg", "-cpu", "Nehalem", "-smp", "1", "-m", str(MEMORY),
             "-kernel", str(kernel.image), "-initrd", str(first), "-append", "console=ttyS0 panic=-1 quiet",
             "-drive", f"file={image},format=raw,if=virtio,readonly=on",
             "-serial", "stdio", "-serial", f"file:{answer}",

@@ -93,7 +93,8 @@ FIELDS: Final[tuple[Row, ...]] = (
     *_rows("eppoll_", "eppoll_entry", "wait base"),
     *_rows("epitem_", "epitem", "fd=ffd.fd events=event.events data=event.data ep"),
     *_rows("regs_", "pt_regs", """
-        nr=orig_ax|syscallno arg0=di|orig_x0 arg1=si|regs.1 arg2=dx|regs.2 arg3=r10|regs.3 arg4=r8|regs.4 ret=ax|regs.0"""),
+        nr=orig_ax|syscallno arg0=di|orig_x0 arg1=si|regs.1 arg2=dx|regs.2 arg3=r10|regs.3 arg4=r8|regs.4
+        ret=ax|regs.0"""),
 )  # fmt: skip
 """Every accessor. A test asks the running kernel for all of them."""
 

@@ -266,7 +266,7 @@ def read_field(data: Bytes, at: int, limit: int, end: int, row: int, to: int, ou
 
 def dotted(data: Bytes, at: int) -> bool:
     """Whether a point comes before the fourth digit."""
-    return data[at + 1] == 46 or data[at + 2] == 46 or data[at + 3] == 46
+    return bool(data[at + 1] == 46 or data[at + 2] == 46 or data[at + 3] == 46)
 
 
 def read_block(data: Bytes, begin: int, at: int, limit: int, kind: int, head: int, own: int, layout: Ints, out: Bytes,
