@@ -31,6 +31,8 @@ from scenarios.load.ties import go_with_the_parent
 PORTS_EACH: Final = 10_000
 CONNECT_SECONDS: Final = 30.0
 """A connect() that takes longer counts as timed out."""
+ANSWER_SECONDS: Final = 5.0
+"""What is not answered so long after the last message was sent counts as an error."""
 DRIP_SECONDS: Final = 0.5
 IP_BIND_ADDRESS_NO_PORT: Final = 24
 """linux/in.h: leave the choice of the port to connect(), which may use one for several destinations."""
@@ -74,6 +76,7 @@ class Client:
     def connect(self) -> None:
         """Open all connections at the plan's rate, and wait until each stands or has failed."""
         if self.plan.per_request:
+            self.slow = [slow for _ in range(self.plan.slow) if (slow := self._slow()) is not None]
             return
         began = time.monotonic()
         over = began + self.plan.connections / self.plan.rate + CONNECT_SECONDS
@@ -108,9 +111,11 @@ class Client:
             )
         while resets < plan.resets and self._cut_one():  # held up: a busy machine
             resets += 1
-        over = time.monotonic() + CONNECT_SECONDS
+        over = time.monotonic() + ANSWER_SECONDS
         while self._under_way and time.monotonic() < over:  # what was asked may still be answered
             self._turn(0.01)
+        if self._under_way:
+            self.outcome.errors["not answered"] += self._under_way
         self.outcome.seconds = plan.duration
         self.outcome.held = sum(peer.standing for peer in self.peers.values()) if not plan.per_request else 0
 

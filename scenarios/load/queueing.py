@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import select
 import socket
-import tempfile
 import time
-from pathlib import Path
 from typing import Final, NamedTuple
 
 from scenarios.load.measure import AcceptQueue
@@ -34,8 +32,8 @@ class Waited(NamedTuple):
 
 def full_pool(clients: int = 20, queue: int = 4, hold: float = 0.01) -> Waited:
     """One thread, a queue of so many places; each client is served for `hold` seconds at least. Raises LoadFailed."""
-    with tempfile.TemporaryDirectory(prefix="synfin-load-") as folder, contextlib.ExitStack() as undo:
-        server = Server("pool", Plan(clients), ["--workers", "1", "--queue", str(queue)], Path(folder))
+    with contextlib.ExitStack() as undo:
+        server = Server("pool", Plan(clients), ["--workers", "1", "--queue", str(queue)])
         undo.callback(server.end)
         waiting = AcceptQueue(server.address[1])
         undo.callback(waiting.close)

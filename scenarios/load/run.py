@@ -18,7 +18,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -43,9 +42,9 @@ _ROOT: Final = str(Path(__file__).resolve().parent.parent.parent)
 class Server:
     """The model under measure: one process, or several on the same port where one may not have descriptors enough."""
 
-    def __init__(self, model: str, plan: Plan, arguments: Sequence[str], folder: Path) -> None:
-        self.counters = folder / "counters"
-        self.counters.touch()
+    def __init__(self, model: str, plan: Plan, arguments: Sequence[str]) -> None:
+        self._memory = os.memfd_create("counters")  # goes with us, however we end
+        self.counters = f"/proc/{os.getpid()}/fd/{self._memory}"
         self.notes: list[str] = []
         self.processes: list[subprocess.Popen[bytes]] = []
         self._counting: list[int] = []
@@ -68,7 +67,7 @@ class Server:
     def _start(self, model: str, files: int, arguments: Sequence[str]) -> None:
         ours, theirs = socket.socketpair()
         launch = [sys.executable, "-m", "scenarios.load.launch", str(theirs.fileno()), str(max(files, 1024))]
-        program = [sys.executable, "-m", f"scenarios.servers.{MODELS[model].module}", "--counters", str(self.counters)]
+        program = [sys.executable, "-m", f"scenarios.servers.{MODELS[model].module}", "--counters", self.counters]
         process = subprocess.Popen(
             [*launch, *program, *arguments],
             stdout=subprocess.PIPE,
@@ -94,7 +93,7 @@ class Server:
 
     def counted(self) -> dict[str, int]:
         """The server's own counters."""
-        return Counters.read(str(self.counters))
+        return Counters.read(self.counters)
 
     def used(self) -> Usage:
         """By all its processes."""
@@ -111,6 +110,9 @@ class Server:
         for fd in self._counting:
             os.close(fd)
         self._counting = []
+        if self._memory >= 0:
+            os.close(self._memory)
+            self._memory = -1
         for process in self.processes:
             process.send_signal(signal.SIGTERM)
         said = []
@@ -215,8 +217,8 @@ def run(
 
     What `watch` raises ends the load, and nothing of it stays.
     """
-    with tempfile.TemporaryDirectory(prefix="synfin-load-") as folder, contextlib.ExitStack() as undo:
-        server = Server(model, plan, arguments, Path(folder))
+    with contextlib.ExitStack() as undo:
+        server = Server(model, plan, arguments)
         undo.callback(server.end)
         base = server.used()
         clients = Clients(plan, server.address)

@@ -12,7 +12,6 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -41,9 +40,9 @@ def load(model: str, plan: Plan) -> Report:
 
 
 @contextlib.contextmanager
-def under_way(model: str, plan: Plan, folder: Path) -> Iterator[tuple[Server, Clients]]:
+def under_way(model: str, plan: Plan) -> Iterator[tuple[Server, Clients]]:
     with contextlib.ExitStack() as undo:
-        server = Server(model, plan, POOL if model == "pool" else (), folder)
+        server = Server(model, plan, POOL if model == "pool" else ())
         undo.callback(server.end)
         clients = Clients(plan, server.address)
         undo.callback(clients.end)
@@ -87,9 +86,9 @@ def test_a_hundred_slow_clients(model: str) -> None:
     assert report.outcome.messages >= 0.95 * 3 * 400
 
 
-def test_sigterm_under_load(model: str, tmp_path: Path) -> None:
+def test_sigterm_under_load(model: str) -> None:
     plan = Plan(500, rate=3000, messages=math.inf if model != "pool" else 0, duration=3.0)
-    with under_way(model, plan, tmp_path) as (server, clients):
+    with under_way(model, plan) as (server, clients):
         clients.act("connect", lambda: None)
         (process,) = server.processes
         threading.Timer(1.0, lambda: process.send_signal(signal.SIGTERM)).start()
@@ -105,11 +104,11 @@ def test_sigterm_under_load(model: str, tmp_path: Path) -> None:
     assert sum(map(sum, told)) >= 500 or model == "pool"
 
 
-def test_descriptor_limit_reached(model: str, tmp_path: Path) -> None:
+def test_descriptor_limit_reached(model: str) -> None:
     if model in ("select", "reuseport"):
         pytest.skip("its own limit comes first, or its workers have one each")
     plan = Plan(1_000, rate=2000, messages=0, duration=0.5)
-    with under_way(model, plan, tmp_path) as (server, clients):
+    with under_way(model, plan) as (server, clients):
         for process in server.processes:
             resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (500, 500))
         clients.act("connect", lambda: None)
