@@ -7,25 +7,41 @@ so that a million events scroll as smoothly as a hundred.
 
 from __future__ import annotations
 
-from typing import Final
+from bisect import bisect_left
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tracer.events import PACKETS
+from tracer.events import NUMBER, PACKETS
 from tracer.kinds import Side
 from tracer.relevant import Relevant
+from tracer.segments import SYN
 from tracer.timeline import Timeline
 from tracer.words import message
-from tui.ladder.parts import Row, Saved
+from tui.ladder.parts import End, Row, Saved
 from tui.ladder.rows import Rows
 
 MERGED: Final = 20_000
 """Events of a connection up to which they are merged into rows (a fold of some 20 µs an event)."""
 SPACING: Final = 128
 """Events from one kept place to the next."""
+OPENING: Final = 64
+"""Events at the beginning among which the SYNs are looked for, where rows are not merged."""
 _PACKETS: Final = sorted(PACKETS)
+_STATE_KINDS: Final = tuple(
+    NUMBER[kind] for kind in ("socket:state", "request:born", "timewait:born", "timewait:expired", "timewait:cancelled")
+)
 _ENDS: Final = frozenset({Side.CLIENT, Side.SERVER})
+
+
+class _Seed(NamedTuple):
+    """What the lanes say from an event on."""
+
+    order: int
+    client: End
+    server: End
+    base: dict[Side, int]
 
 
 class Model:
@@ -49,6 +65,8 @@ class Model:
         self._rows = Rows(self._relevant.pids)
         self._done = 0
         self._kept: list[tuple[int, Saved]] = []
+        self._seeds: list[_Seed] = []
+        self._seeding = Rows(self._relevant.pids)
 
     def __len__(self) -> int:
         return self._done if self._single else len(self._rows.rows)
@@ -56,9 +74,14 @@ class Model:
     def __getitem__(self, at: int) -> Row:
         if not self._single:
             return self._rows.shown(at)
-        # One event by itself: of the lanes that it leaves alone nothing is said.
+        # One event by itself: in the lanes that it leaves alone the states go on that were entered before.
         rows = Rows(self._relevant.pids)
-        event = self._timeline[int(self._orders[at])]
+        order = int(self._orders[at])
+        seed = bisect_left(self._seeds, order, key=lambda seed: seed.order) - 1
+        if seed >= 0:
+            rows.memory.client, rows.memory.server = self._seeds[seed].client, self._seeds[seed].server
+            rows.memory.base = dict(self._seeds[seed].base)
+        event = self._timeline[order]
         rows.add(event)
         if not rows.rows:
             rows.title(event, message(event))
@@ -119,6 +142,8 @@ class Model:
             self.start = self._timeline[int(orders[0])].time
         if not self._single and len(orders) > MERGED:
             self._single = True
+        if self._single:
+            self._seed()
         self._look()
         wanted = int(np.searchsorted(orders, limit))
         if not self._single:
@@ -129,6 +154,26 @@ class Model:
                     self._kept.append((place, self._rows.save()))
                 self._rows.add(self._timeline[int(orders[place])])
         self._done = wanted
+
+    def _seed(self) -> None:
+        """Fold what the lanes go on saying: changes of state, and the numbers that the first segments begin with."""
+        orders, last = self._orders, self._seeds[-1].order if self._seeds else -1
+        found = [orders[:OPENING]]
+        for kind in _STATE_KINDS:
+            told = self._timeline.indices("kind", kind)
+            places = np.minimum(np.searchsorted(orders, told), len(orders) - 1)
+            found.append(told[orders[places] == told])
+        for order in np.unique(np.concatenate(found)).tolist():
+            event = self._timeline[order]
+            if order <= last or (event.number in PACKETS and not event["flags"] & SYN):
+                continue
+            if event.number not in PACKETS and event.number not in _STATE_KINDS:
+                continue
+            fold = self._seeding
+            fold.add(event)
+            memory = fold.memory
+            client, server = (End(state=end.state, mark=end.mark) for end in (memory.client, memory.server))
+            self._seeds.append(_Seed(order, client, server, dict(memory.base)))
 
     def _look(self) -> None:
         """Find the ends of which more is known than the segments they sent."""

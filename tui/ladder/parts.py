@@ -26,7 +26,7 @@ class Arrow:
     arrived: bool = False
     """It was seen to arrive; False while under way, or lost."""
     lost: bool = False
-    """It had to be sent again before it was seen to arrive."""
+    """It had to be sent again before it was seen to arrive, or a wire is known to have lost it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +89,8 @@ class Memory:
     """Ends of which something was seen but the segments they sent: what reaches them is seen too."""
     lost: frozenset[int] = frozenset()
     """Rows of segments that had to be sent again before they were seen to arrive."""
+    dropped: frozenset[int] = frozenset()
+    """Rows of segments that a wire is known to have lost."""
 
     def copy(self) -> Memory:
         """One that can go another way."""

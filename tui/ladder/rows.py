@@ -71,6 +71,8 @@ class Rows:
             self.title(event, clean(event["text"]))
         elif event.number in PACKETS:
             self._packet(event)
+        elif event.name == "network:dropped":
+            self._dropped(event)
         elif event.name in ("socket:state", "request:born") or event.name.startswith("timewait"):
             self._state(event)
         else:
@@ -105,6 +107,8 @@ class Rows:
         arrow = row.arrow
         if arrow is None or arrow.arrived or not arrow.left:
             return row
+        if at in self.memory.dropped:
+            return replace(row, arrow=replace(arrow, lost=True))
         if (Side.SERVER if arrow.to_right else Side.CLIENT) not in self.memory.watched:
             return replace(row, arrow=replace(arrow, arrived=True))
         return replace(row, arrow=replace(arrow, lost=True)) if at in self.memory.lost else row
@@ -198,6 +202,14 @@ class Rows:
             self.memory.segments[key] = len(self.rows) - 1
         else:
             self._begin_arrow(event, self._arrow(event, again=again, left=True, arrived=True), stage=3)
+
+    def _dropped(self, event: Event) -> None:
+        """A wire told that it has lost a segment: the departure that was drawn ends in a cross."""
+        key = (event.side, event["seq"], event["ack"], event["flags"], event["length"])
+        at = self.memory.segments.pop(key, -1)
+        if at >= 0:
+            self.memory.dropped |= {at}
+        self._quietly(event)
 
     def _watch(self, side: Side) -> None:
         if side and side not in self.memory.watched:

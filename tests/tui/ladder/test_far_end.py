@@ -5,6 +5,12 @@ from __future__ import annotations
 import pytest
 
 from tests.playbook import Book
+from tests.tui.stories import HERE, START, C, Story
+from tracer.batch import BatchBuilder
+from tracer.kinds import Evidence, Source
+from tracer.segments import SYN
+from tracer.states import State
+from tracer.timeline import Timeline
 from tui.ladder import draw
 from tui.ladder.model import Model
 
@@ -46,6 +52,26 @@ def test_a_segment_that_had_to_be_sent_again_ends_in_a_cross() -> None:
     first, again = lines(ladder(Book(LOST)))[-2:]
     assert "✗" in first and "▶" not in first and "CW" not in first
     assert "═" in again and "rtx" in again and "▶" in again and "CW" in again
+
+
+def test_a_segment_that_the_wire_says_it_lost_ends_in_a_cross_at_once() -> None:
+    story = Story()
+    story.state(0.0, 1, C, State.CLOSE, State.SYN_SENT)
+    timeline = story.onto()
+    fields = {"saddr": HERE, "daddr": HERE, "sport": 40001, "dport": 8080, "seq": 1000, "flags": SYN}
+    wire = BatchBuilder(Source.KERNEL, Evidence.OBSERVED)
+    for late, kind in ((1, "packet:sent"), (2, "network:dropped")):
+        wire.add(kind, START + late, fields, conn=1, side=C)
+    timeline.append(wire.take())
+    before, after = ladder_of(timeline, 2), ladder_of(timeline, 3)
+    assert "✗" not in before[-1]
+    assert len(after) == len(before) and "✗" in after[-1] and "▶" not in after[-1]
+
+
+def ladder_of(timeline: Timeline, limit: int) -> list[str]:
+    model = Model(timeline, 1)
+    model.reveal(limit)
+    return lines(model)
 
 
 def test_a_loss_is_not_given_away_before_it_is_known() -> None:

@@ -24,7 +24,7 @@ from tracer.replay.analysis import RETRANSMISSION
 from tracer.replay.findings import PacketFindings
 from tracer.segments import ACK, FIN, RST, SYN, V4_MAPPED
 from tracer.session import Session
-from tracer.states import State
+from tracer.states import STATES, State
 from tracer.timeline import Timeline
 from tui.ladder import draw
 from tui.ladder.model import Model
@@ -253,6 +253,24 @@ def test_very_many_events_are_a_row_each(monkeypatch: pytest.MonkeyPatch) -> Non
     assert [model.main(i) for i in range(len(model))] == orders.tolist()
     packet = next(i for i in range(len(model)) if half_close()[model.main(i)].number == NUMBER["packet:sent"])
     assert model[packet].arrow is not None
+
+
+def test_where_each_event_is_a_row_the_lanes_go_on_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = Model(half_close(), 1)
+    whole.reveal(len(half_close()))
+    monkeypatch.setattr("tui.ladder.model.MERGED", 50)
+    model = Model(half_close(), 1)
+    model.reveal(len(half_close()))
+    for at in range(len(model)):
+        merged = whole[whole.row_of(model.main(at))]
+        for one, end in ((model[at].client, merged.client), (model[at].server, merged.server)):
+            assert one.state == end.state or merged.orders[-1] > model.main(at) or end.moved
+    last, kept = draw.plain(model[len(model) - 1], 124, model.start), whole[len(whole) - 1]
+    assert STATES[kept.client.state].code in last and STATES[kept.server.state].code in last
+    arrows = [model[i].arrow for i in range(len(model))]
+    numbers = [arrow.label[-1] for arrow in arrows if arrow is not None]
+    merged_numbers = {whole[i].arrow.label[-1] for i in range(len(whole)) if whole[i].arrow is not None}  # type: ignore[union-attr]
+    assert set(numbers) == merged_numbers, "sequence numbers count from the SYN"
 
 
 if __name__ == "__main__":
