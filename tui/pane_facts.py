@@ -221,10 +221,10 @@ def lints(facts: Facts, seen: Seen) -> Lines:
 
 
 def output(facts: Facts, seen: Seen) -> Lines:
-    """What the launched command has written: now, wherever the cursor is. `seen` has made it harmless."""
+    """What the launched command has written: now, wherever the cursor is."""
     written = seen.output()
     if written is None:
         told = "No command was launched here: `synfin trace -- CMD` launches one and shows its output."
         return Lines("Output", tuple(Content(told).wrap(42)))
-    lines = tuple(Content(line) for line in written) or (Content("It has written nothing so far."),)
+    lines = tuple(Content(clean(line)) for line in written) or (Content("It has written nothing so far."),)
     return Lines("Output", lines, len(lines) - 1, "as of now")

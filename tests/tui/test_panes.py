@@ -59,6 +59,9 @@ class Looking:
     def dissect(self, event: Event) -> tuple[()]:
         return ()
 
+    def output(self) -> None:
+        return None
+
     def ledger(self, conn: int) -> pane_facts.Ledger:
         made = pane_facts.Ledger(self.timeline, conn)
         made.refresh()

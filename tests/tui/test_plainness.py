@@ -21,6 +21,7 @@ from tui.panes import NAMES
 from tui.problems import SIGNS
 from tui.themes import NAMES as THEMES
 from tui.themes import themes
+from tui.tools import Tools
 from tui.widgets.overview import BARS
 from tui.widgets.resources import SIGNS as MOMENTS
 from tui.widgets.states import BEEN, HERE
@@ -53,6 +54,7 @@ def nasty() -> Timeline:
 @pytest.mark.parametrize("size", [(80, 24), (160, 48)])
 async def test_hostile_names_stay_text_in_every_pane(make_app: MakeApp, size: tuple[int, int]) -> None:
     app = make_app(nasty(), title=NASTY)
+    app.trace.tools = Tools(output=lambda: [NASTY])
     async with app.run_test(size=size) as pilot:
         await settled(pilot)
         await pilot.press("right_parenthesis", "end")
