@@ -281,4 +281,3 @@ def _remark(text: str) -> None:
     out: IO[str] = sys.stderr
     with contextlib.suppress(BrokenPipeError):
         print(f"synfin: {text}", file=out)
-

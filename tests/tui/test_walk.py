@@ -39,5 +39,5 @@ def test_every_picture_is_there_and_tells_no_machine() -> None:
     for look in (START, *WALK):
         text = (DOCS / "pictures" / f"{look.name}.svg").read_text()
         assert text.startswith("<svg")
-        assert not re.search(r"(?:/home/|/root/|/tmp/)", text), look.name
+        assert not re.search(r"/(?:home|root|tmp)/", text), look.name
     assert "FIN_WAIT2" in (DOCS / "pictures" / "fin-wait-2.svg").read_text()
