@@ -79,16 +79,17 @@ def closes_too(me: Actor) -> None:
     close(me.connection)
 
 
-@scenario.must_see(f"the word leaves {LOST + 1} times and arrives once")
+@scenario.must_see(f"the word leaves at least {LOST} times and arrives once")
 def copies(seen: Seen) -> str | None:
-    counts = len(seen.packets("client", data=True)), len(seen.arrived("client", data=True))
-    return seen.same(counts, (LOST + 1, 1), "copies that left, and that arrived")
+    left, came = len(seen.packets("client", data=True)), len(seen.arrived("client", data=True))
+    return None if left >= LOST and came == 1 else f"{left} copies left, and {came} arrived"
 
 
 @scenario.must_see("a timer is behind every repetition")
 def by_timer(seen: Seen) -> str | None:
     fired = len(seen.timers("client", "retransmission")) + len(seen.timers("client", "loss-probe"))
-    return seen.same(fired, LOST, "times a timer fired")
+    repeated = len(seen.packets("client", data=True)) - 1
+    return seen.same(fired, repeated, "times a timer fired") if repeated else "nothing was repeated"
 
 
 @scenario.must_see("the retransmission timer's waits double")
