@@ -309,6 +309,7 @@ def main() -> None:
 
 def _run() -> int:
     """The command that was typed; its exit code."""
+    output = sys.stdout
     try:
         synfin(prog_name="synfin", standalone_mode=False)
         sys.stdout.flush()
@@ -327,6 +328,9 @@ def _run() -> int:
             return INTERRUPTED
     except BrokenPipeError:
         pass  # the reader has gone (`| head`): not a failure
+    except SystemExit:
+        if sys.stdout is output:  # click exits and puts another output in its place where it noticed the same
+            raise
     except PermissionError as refused:
         where = f" {Path(str(refused.filename)).name!r}" if refused.filename else ""
         click.echo(f"synfin: not permitted{where}: {refused.strerror}; `synfin doctor` says what is missing", err=True)

@@ -219,6 +219,16 @@ def test_head_takes_one_line(synfin: Synfin, form: str) -> None:
     assert b"Broken pipe" not in err and b"Traceback" not in err
 
 
+@pytest.mark.parametrize("command", [("list",), ("doctor",), ("show", "half-close")], ids=lambda words: words[0])
+def test_a_reader_that_has_gone_is_no_failure(synfin: Synfin, command: tuple[str, ...]) -> None:
+    process = synfin.start(*command)
+    assert process.stdout is not None
+    process.stdout.close()
+    process.stdout = None
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, b"")
+
+
 def test_head_of_a_replay(synfin: Synfin) -> None:
     process = synfin.start("replay", str(a_pcap(synfin.folder)), "--text")
     assert process.stdout is not None

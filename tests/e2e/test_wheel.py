@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import venv
@@ -86,7 +87,7 @@ def test_the_installed_program_is_the_wheels(installed: Path) -> None:
 def test_list(command: Synfin) -> None:
     ran = command("list")
     assert (ran.code, ran.err) == (0, "")
-    assert "half-close  lifecycle" in ran.out
+    assert re.search(r"^half-close +lifecycle", ran.out, re.M)
 
 
 def test_doctor(command: Synfin) -> None:
