@@ -72,6 +72,8 @@ def show(screen: Screen[Result]) -> Result:
     """Run a screen until it is left, or a signal came."""
     import asyncio  # late: commands without a screen do without its 20 ms
 
+    if _came:  # and what it raised was swallowed, as by a callback: there is no screen to begin
+        raise KeyboardInterrupt if _came[0] == signal.SIGINT else SystemExit(TERMINATED)
     return asyncio.run(_show(screen))
 
 

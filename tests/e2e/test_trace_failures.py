@@ -136,6 +136,10 @@ from tracer.kernel.source import *
 from tracer.kinds import Ring
 open(sys.argv[1] + "/cgroup.procs", "w").write("0")
 source = KernelSource(ring_bytes={**DEFAULT_BYTES, Ring.SOCKET: 1 << 30})
+usual = dict(DEFAULT_BYTES)
+source.start(Filter()); assert source.ring_bytes == usual, "not the usual sizes instead"; source.stop()
+DEFAULT_BYTES[Ring.SOCKET] = 1 << 30  # a machine on which not even these fit
+source = KernelSource(ring_bytes=dict(DEFAULT_BYTES))
 try: source.start(Filter())
 except KernelError as error: print(error)
 """

@@ -125,6 +125,10 @@ def keeps(me):
 def lets_go():
     @play.step("network", "lets it go")
     def goes(me):
+        import time
+        over = time.monotonic() + 5
+        while not me.taken(me.rule) and time.monotonic() < over:  # the relay may not have come to it yet
+            time.sleep(0.001)
         me.say(f"held {me.relay.held} taken {me.taken(me.rule)}")
         me.release()
 sends_and_reads("hold", lets_go)
