@@ -127,7 +127,7 @@ def lets_go():
     def goes(me):
         import time
         over = time.monotonic() + 5
-        while not me.taken(me.rule) and time.monotonic() < over:  # the relay may not have come to it yet
+        while not me.relay.held and time.monotonic() < over:  # the relay may not have come to it yet
             time.sleep(0.001)
         me.say(f"held {me.relay.held} taken {me.taken(me.rule)}")
         me.release()
