@@ -51,7 +51,7 @@ def _tasks() -> Iterator[Case]:
 
 
 def _dispatcher() -> Iterator[Case]:
-    for connections in (1000, 10_000, 50_000):
+    for connections in (1000, 10_000, 60_000):
         for model in ("netpoller", "dispatcher"):
             yield Case(f"{model} {connections // 1000}k", model, _held(connections, 1000))
 
@@ -97,7 +97,7 @@ EXPERIMENTS: Final[dict[str, Experiment]] = {
         tuple(_tasks()), IDLE_ROWS,
     ),
     "dispatcher": Experiment(
-        "A task for each connection against a loop that dispatches to a bounded pool, at 1,000, 10,000 and 50,000",
+        "A task for each connection against a loop that dispatches to a bounded pool, at 1,000, 10,000 and 60,000",
         tuple(_dispatcher()), (*IDLE_ROWS, *TALK_ROWS),
     ),
     "buffers": Experiment(
