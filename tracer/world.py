@@ -22,6 +22,7 @@ from tracer.events import PACKETS
 from tracer.identity import INFERRED_END
 from tracer.kinds import Certainty, Evidence, Side
 from tracer.pages import Pages
+from tracer.readings import overtaken
 from tracer.segments import ACK, FIN, SYN
 from tracer.states import State, Transition, Trigger, as_state, between
 from tracer.timeline import Event
@@ -40,8 +41,6 @@ from tracer.views import (
 
 MOST_ANOMALIES: Final = 1000
 """Kept in words; a trace with more of them has one cause, not a thousand."""
-READING: Final = 250_000_000
-"""ns that a reading of the socket table may take: it is stamped at its end, and may tell of its beginning."""
 ADDRESS_BITS: Final = 16
 """Kernel objects of one kind lie beside each other, but a few hundred bytes apart."""
 
@@ -322,14 +321,11 @@ def _ends(event: Event) -> tuple[Endpoint, Endpoint]:
 
 
 def _outdated(event: Event, known: SocketView, new: State) -> bool:
-    """Whether a reading of the table shows a state that the end has left meanwhile, as its packets told."""
-    if event.evidence != Evidence.SAMPLED or known.evidence != Evidence.INFERRED or new == known.state:
+    """Whether a reading of the table shows a state that the end has left meanwhile."""
+    if event.evidence != Evidence.SAMPLED:
         return False
-    if event.time < known.since:
-        return True
-    # No life comes back to a state that it has left, so such a reading began before that; one that goes on saying so
-    # much later speaks against the inference.
-    return event.time - known.since <= READING and any(state == new for _, state in known.path[:-1])
+    left = {state for _, state in known.path[:-1]}
+    return overtaken(new, event.time, state=known.state, evidence=known.evidence, since=known.since, left=left)
 
 
 def _hands_over(state: State) -> bool:

@@ -117,7 +117,8 @@ class Catalogued:
         client, server = ((address(hi, lo), port) for hi, lo, port in self._catalogue.ends(stream))
         lives = {}
         for side, life in self._catalogue.lives(stream).items():
-            lives[side] = Life(life.times, [as_state(state) for state in life.states], Evidence.INFERRED)
+            inferred = [Evidence.INFERRED] * len(life.times)
+            lives[side] = Life(life.times, [as_state(state) for state in life.states], inferred)
         first = int(self._catalogue.rows["first_time"][stream])
         troubles = (self._catalogue.troubles(stream, name) for name in ("reset", "loss"))
         return Connection(number, first, client, server, lives, *troubles)

@@ -23,6 +23,7 @@ from tracer.batch import Table
 from tracer.events import NUMBER, PACKETS
 from tracer.flow import Flow
 from tracer.kinds import KINDS, Evidence, Side
+from tracer.readings import overtaken
 from tracer.replay.analysis import FAST_RETRANSMISSION, LOST_SEGMENT, RETRANSMISSION
 from tracer.segments import RST
 from tracer.states import State, as_state
@@ -51,14 +52,27 @@ class Life:
 
     times: list[int] = field(default_factory=list)
     states: list[State] = field(default_factory=list)
-    evidence: Evidence = Evidence.OBSERVED
+    evidence: list[Evidence] = field(default_factory=list)
+    """How each is known."""
     waiting: bool = False
     """A TIME_WAIT object stands for it."""
 
-    def enter(self, time: int, state: State) -> None:
-        """It is in `state` from `time` on."""
+    def enter(self, time: int, state: State, evidence: Evidence) -> bool:
+        """It is in `state` from `time` on, known by `evidence`; False where that says nothing new."""
+        if self.states:
+            known, how = self.states[-1], self.evidence[-1]
+            if state is known:
+                self.evidence[-1] = min(how, evidence)
+                return False
+            past = self.states[:-1]
+            if evidence is Evidence.SAMPLED and overtaken(
+                state, time, state=known, evidence=how, since=self.times[-1], left=past
+            ):
+                return False
         self.times.append(time)
         self.states.append(state)
+        self.evidence.append(evidence)
+        return True
 
     def at(self, time: int) -> State:
         """The state at `time`; UNKNOWN before the first that was seen."""
@@ -275,14 +289,14 @@ class Connections:
             lives = self._by_number[conn].lives
             life = lives.get(side)
             if life is None:
-                life = lives[side] = Life(evidence=Evidence(evidence))
+                life = lives[side] = Life()
             if kind == _STATE and life.waiting and new is State.CLOSE:
                 continue
             if kind != _STATE and kind != _BORN:
                 life.waiting = kind == _WAIT
-            if side:
-                changes.append((time, int(life.states[-1]) if life.states else 0, code))
-            life.enter(time, new)
+            before = int(life.states[-1]) if life.states else 0
+            if life.enter(time, new, Evidence(evidence)) and side:
+                changes.append((time, before, code))
         if changes:
             self.flow.change(*np.array(changes, np.int64).T)
 

@@ -19,7 +19,7 @@ from tracer.relevant import Relevant
 from tracer.segments import SYN
 from tracer.timeline import Timeline
 from tracer.words import message
-from tui.ladder.parts import End, Row, Saved
+from tui.ladder.parts import End, Held, Row, Saved
 from tui.ladder.rows import Rows
 
 MERGED: Final = 20_000
@@ -42,6 +42,7 @@ class _Seed(NamedTuple):
     client: End
     server: End
     base: dict[Side, int]
+    held: dict[Side, Held]
 
 
 class Model:
@@ -80,7 +81,7 @@ class Model:
         seed = bisect_left(self._seeds, order, key=lambda seed: seed.order) - 1
         if seed >= 0:
             rows.memory.client, rows.memory.server = self._seeds[seed].client, self._seeds[seed].server
-            rows.memory.base = dict(self._seeds[seed].base)
+            rows.memory.base, rows.memory.held = dict(self._seeds[seed].base), dict(self._seeds[seed].held)
         event = self._timeline[order]
         rows.add(event)
         if not rows.rows:
@@ -173,7 +174,7 @@ class Model:
             fold.add(event)
             memory = fold.memory
             client, server = (End(state=end.state, mark=end.mark) for end in (memory.client, memory.server))
-            self._seeds.append(_Seed(order, client, server, dict(memory.base)))
+            self._seeds.append(_Seed(order, client, server, dict(memory.base), dict(memory.held)))
 
     def _look(self) -> None:
         """Find the ends of which more is known than the segments they sent."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from tracer.kinds import Side
+from tracer.kinds import Evidence, Side
+from tracer.readings import overtaken
 from tracer.states import State
 
 
@@ -68,12 +69,28 @@ class Row:
     """Not an event but the present: how long TIME_WAIT will still last."""
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """How it is known which state a side is in."""
+
+    evidence: Evidence
+    since: int
+    """ns."""
+    left: frozenset[State] = frozenset()
+    """States that it was in before."""
+
+    def outlasts(self, read: State, time: int, known: State) -> bool:
+        """Whether a reading of the table at ``time`` (ns) is older than the ``known`` state (tracer.readings)."""
+        return overtaken(read, time, state=known, evidence=self.evidence, since=self.since, left=self.left)
+
+
 @dataclass
 class Memory:
     """What the lanes said last, to be shown on and to be compared with."""
 
     client: End = End()
     server: End = End()
+    held: dict[Side, Held] = field(default_factory=dict)
     queues: dict[Side, str] = field(default_factory=dict)
     base: dict[Side, int] = field(default_factory=dict)
     """Sequence number that counts as 0, per side: that of its SYN."""
@@ -96,7 +113,7 @@ class Memory:
         """One that can go another way."""
         return replace(
             self, queues=dict(self.queues), base=dict(self.base), segments=dict(self.segments),
-            calls=dict(self.calls), waiting=dict(self.waiting),
+            calls=dict(self.calls), waiting=dict(self.waiting), held=dict(self.held),
         )  # fmt: skip
 
 

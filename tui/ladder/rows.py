@@ -31,7 +31,7 @@ from tracer.task_fields import WAITING
 from tracer.timeline import Event
 from tracer.words import LIBC, call, clean, ready, unacked, unread
 from tracer.words import flags as flag_names
-from tui.ladder.parts import Arrow, End, Memory, Row, Saved
+from tui.ladder.parts import Arrow, End, Held, Memory, Row, Saved
 
 GAP: Final = 200_000_000
 """ns without any event after which a row is put in that names the gap: people see a fifth of a second."""
@@ -263,9 +263,16 @@ class Rows:
         if side in self.memory.waiting and name == "socket:state":
             self._quietly(event)  # the full socket is freed, the TIME_WAIT object stays
             return
-        if event.evidence in (Evidence.SAMPLED, Evidence.INFERRED) and new == self._calm(side).state:
+        known = self._calm(side).state
+        if event.evidence in (Evidence.SAMPLED, Evidence.INFERRED) and new == known:
+            self._hold(side, event, known, new)
             self._quietly(event)
             return
+        held = self.memory.held.get(side)
+        if event.evidence == Evidence.SAMPLED and held is not None and held.outlasts(new, event.time, known):
+            self._quietly(event)
+            return
+        self._hold(side, event, known, new)
         if event.evidence == Evidence.INFERRED and self._open() and not self._no_arrow():
             self._quietly(event)  # worked out from this row's segment: it belongs to it, whatever its stage
         else:
@@ -280,6 +287,15 @@ class Rows:
             else:
                 self.memory.waiting[side] = event.time + event["left"]
         self._show(side, **shown)
+
+    def _hold(self, side: Side, event: Event, known: State, new: State) -> None:
+        """Keep how the side's state is known; being told of it again may make it firmer."""
+        held = self.memory.held.get(side)
+        if held is not None and new == known:
+            self.memory.held[side] = replace(held, evidence=min(held.evidence, event.evidence))
+        else:
+            left = frozenset() if held is None else held.left | {known}
+            self.memory.held[side] = Held(event.evidence, event.time, left)
 
     def _no_arrow(self) -> bool:
         return not self.rows or self.rows[-1].arrow is None

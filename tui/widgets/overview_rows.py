@@ -51,6 +51,10 @@ NAMES: Final = {
 }  # fmt: skip
 """The groups of states, in as many cells as there are."""
 _LASTING: Final = STEADY | {State.UNKNOWN, State.CLOSE}
+_UNKNOWN: Final = -1
+_CLOSED: Final = -2
+_GONE: Final = {_UNKNOWN: State.UNKNOWN, _CLOSED: State.CLOSE}
+"""Where no entered state is seen: before the first one, and behind a reset."""
 
 
 @dataclass(frozen=True)
@@ -101,12 +105,15 @@ def bar(connection: Connection, axis: Axis) -> Row:
     life = connection.life
     if life is None or axis.width < 1:
         return Row(connection.number, " " * max(axis.width, 0), [""] * max(axis.width, 0))
-    states = _states(life, connection.resets, axis)
+    entered = _entered(life, connection.resets, axis)
+    states = [life.states[at] if at >= 0 else _GONE[at] for at in entered]
     cells, styles = [BARS[state] for state in states], [_style(state) for state in states]
     begin = 0
     for cell in range(1, axis.width + 1):
         if cell == axis.width or states[cell] is not states[begin]:
-            code = STATES[states[begin]].code + EVIDENCE_MARK[life.evidence]
+            code = STATES[states[begin]].code
+            if entered[begin] >= 0:
+                code += EVIDENCE_MARK[life.evidence[entered[begin]]]
             if states[begin] not in (State.UNKNOWN, State.CLOSE) and cell - begin >= len(code):
                 cells[begin : begin + len(code)] = code
                 styles[begin : begin + len(code)] = [f"{styles[begin]} bold reverse"] * len(code)
@@ -128,32 +135,30 @@ def time_in_sight(times: Sequence[int], axis: Axis) -> bool:
     return bool(times) and min(times) <= axis.until
 
 
-def _states(life: Life, resets: Sequence[int], axis: Axis) -> list[State]:
-    """The state that is seen in each cell."""
+def _entered(life: Life, resets: Sequence[int], axis: Axis) -> list[int]:
+    """Which of the life's states is seen in each cell; one of `_GONE` where it is none."""
     first = min((time for time in resets if time <= axis.until), default=None)
     reset = axis.width if first is None else max(axis.cell(first), -1)
-    states: list[State] = []
+    seen: list[int] = []
     for cell in range(axis.width):
         begin = axis.time(cell)
         if begin > axis.until:
-            states.append(State.UNKNOWN)
+            seen.append(_UNKNOWN)
         elif cell > reset:
-            states.append(State.CLOSE)
+            seen.append(_CLOSED)
         else:
-            states.append(_foremost(life, begin, min(axis.time(cell + 1), axis.until + 1)))
-    return states
+            seen.append(_foremost(life, begin, min(axis.time(cell + 1), axis.until + 1)))
+    return seen
 
 
-def _foremost(life: Life, begin: int, end: int) -> State:
+def _foremost(life: Life, begin: int, end: int) -> int:
     """Of the states of a bucket the one that passes and was there longest, else the last."""
     low, high = bisect_right(life.times, begin), bisect_right(life.times, end - 1)
-    last = life.states[high - 1] if high else State.UNKNOWN
-    longest, found = -1, last
+    longest, found = -1, high - 1 if high else _UNKNOWN
     for at in range(max(low - 1, 0), high):
-        state = life.states[at]
         since, to = max(life.times[at], begin), life.times[at + 1] if at + 1 < high else end
-        if state not in _LASTING and to - since > longest:
-            longest, found = to - since, state
+        if life.states[at] not in _LASTING and to - since > longest:
+            longest, found = to - since, at
     return found
 
 
