@@ -131,7 +131,7 @@ def _in_lines(request: Request, monitor: Monitor | None) -> list[Done]:
     def watch(case: Case, number: int, moment: Moment) -> None:
         progress.tell(case, number, moment)
         if monitor is not None:
-            monitor.see(moment)
+            monitor.see(case.label, moment)
 
     try:
         for one in compare(request.cases, request.runs, watch):

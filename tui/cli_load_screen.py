@@ -32,7 +32,7 @@ def on_screen(request: Request, monitor: Monitor | None) -> list[Done]:
             raise _Left
         feed.saw(case.label, number, moment)
         if monitor is not None:
-            monitor.see(moment)
+            monitor.see(case.label, moment)
 
     def run_all() -> None:
         try:

@@ -151,10 +151,12 @@ def test_a_monitor_may_look_on() -> None:
         assert where, running.said
         over = time.monotonic() + 10
         text = ""
-        while 'synfin_connections{model="epoll-level"} 20.0' not in text and time.monotonic() < over:
+        while 'synfin_connections{load="epoll-level"} 20.0' not in text and time.monotonic() < over:
             text = urllib.request.urlopen(where.group(), timeout=5).read().decode()
-        assert 'synfin_connections{model="epoll-level"} 20.0' in text
-        assert 'synfin_threads{model="epoll-level"} 1.0' in text
+        assert 'synfin_connections{load="epoll-level"} 20.0' in text
+        assert 'synfin_threads{load="epoll-level"} 1.0' in text
+        assert re.search(r"^# TYPE synfin_messages_total counter$", text, re.M)
+        assert re.search(r'^synfin_cpu_seconds_total{load="epoll-level"} 0*[.\d]+$', text, re.M)
         assert "python_info" not in text, "only what the load tells"
     finally:
         running.process.terminate()
