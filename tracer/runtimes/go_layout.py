@@ -37,7 +37,10 @@ _PATHS: Final = (
 """Struct and member of each field of a Layout."""
 
 LAYOUTS: Final[dict[int, Layout]] = {
+    17: Layout(48, 144, 152, 176, 312, 192, 16, 40, 136),
+    18: Layout(48, 144, 152, 176, 312, 192, 8, 24, 32),
     19: Layout(48, 144, 152, 176, 312, 192, 8, 24, 32),
+    20: Layout(48, 144, 152, 176, 312, 192, 8, 24, 32),
     21: Layout(48, 144, 152, 176, 296, 192, 8, 32, 40),
     22: Layout(48, 144, 152, 176, 296, 192, 8, 32, 40),
     23: Layout(48, 152, 160, 184, 304, 192, 8, 32, 40),
@@ -73,9 +76,16 @@ _MOVED: Final = (
     "sync.Mutex.Lock|sync.RWMutex.RLock|sync.RWMutex.Lock|"
 )
 
+_OLD: Final = (
+    _BEGIN + "semacquire|sleep|sync.Cond.Wait|timer goroutine (idle)|trace reader (blocked)|wait for GC cycle|"
+    "GC worker (idle)|preempted|debug call"
+)
+
 _REASONS: Final[dict[int, str]] = {
-    19: _BEGIN + "semacquire|sleep|sync.Cond.Wait|timer goroutine (idle)|trace reader (blocked)|wait for GC cycle|"
-    "GC worker (idle)|preempted|debug call",
+    17: _OLD,
+    18: _OLD,
+    19: _OLD,
+    20: _BEGIN + _LOCKS + _END,
     21: _BEGIN + _LOCKS + _END,
     22: _BEGIN + _LOCKS + _END + _22,
     23: _BEGIN + _LOCKS + _END + _22 + _23,
