@@ -39,7 +39,7 @@ def watched(kind: Kind, hold: float = 0.0, derive: Sequence[Any] = ()) -> Timeli
         if ground.isolated:
             sources.append(WireSource(RingSeat(stage.socket("packet"), stage.interface), netns))
         table = TableSource(stage.socket("diag"), netns, [ground.port], list(ground.pids.values()))
-        reports = ActorReports(measure().ns, calls=True, before_step=table.hurry)
+        reports = ActorReports(measure().ns, calls=True, before_step=table.look)
         session = Session([*sources, table, reports], derive=derive)
         session.start()
         play = Play(stage, pace=hold, listener=reports.hear)
