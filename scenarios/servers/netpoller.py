@@ -18,8 +18,10 @@ A deadline is a moment after which a parked reader or writer is woken with Timeo
 
 from __future__ import annotations
 
+import errno
 import heapq
 import itertools
+import os
 import select
 import socket
 import time
@@ -226,6 +228,24 @@ class Connection:
         raw.setblocking(False)
         self.raw, self.poller = raw, poller
         self.described = poller.open(raw.fileno())
+
+    @classmethod
+    def dial(cls, poller: Netpoller, address: tuple[str, int]) -> Connection:
+        """A connection to somebody who listens; who is connecting waits to write. Raises OSError."""
+        raw = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET)
+        raw.setblocking(False)
+        began = raw.connect_ex(address)  # before epoll hears of it: a socket in CLOSED would count as hung up
+        connection = cls(poller, raw)
+        try:
+            if began == errno.EINPROGRESS:
+                poller.block(connection.described, "w")
+                began = raw.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if began:
+                raise OSError(began, os.strerror(began))
+        except OSError:
+            connection.release().close()
+            raise
+        return connection
 
     def accept(self) -> socket.socket:
         """The next client of a listening socket. Raises OSError when the door is shut."""

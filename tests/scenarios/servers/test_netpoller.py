@@ -134,6 +134,19 @@ def test_whoever_is_parked_is_woken_by_close_and_by_deadline() -> None:
     assert told == ["TimeoutError", "ConnectionAbortedError"]
 
 
+@contextlib.contextmanager
+def server(model: str) -> Iterator[tuple[str, int]]:
+    """A model that listens, and is asked to stop afterwards."""
+    command = [sys.executable, "-m", f"scenarios.servers.{model}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        words = process.stdout.readline().split()
+        try:
+            yield words[2], int(words[4])
+        finally:
+            process.send_signal(signal.SIGTERM)
+
+
 def told_by(model: str, *options: str) -> list[Told]:
     """Lines of a server that has served one client and was asked to stop."""
     process = subprocess.Popen(
@@ -166,15 +179,22 @@ def test_what_a_server_tells_of_its_tasks_adds_up(model: str) -> None:
     if model == "uvloop_streams":
         pytest.importorskip("uvloop")
     events = told_by(model)
+    states, places = add_up(events)
+    assert list(states.values()).count("over") >= (2 if model == "netpoll_two" else 1)
+    waited = [event.fd for event in events if event.kind == "task:state" and event.fields["new"] == "waiting"]
+    assert any(fd > 2 for fd in waited), "the task that serves waits for its descriptor"
+    if model != "uvloop_streams":
+        assert len(places) >= 2, "the listener's and the client's"
+
+
+def add_up(events: list[Told]) -> tuple[dict[int, str], dict[int, list[str]]]:
+    """Each change begins where the one before it ended; the last state of each task, and of each descriptor."""
     assert [event.time for event in events] == sorted(event.time for event in events)
     states: dict[int, str] = {}
     for event in (event for event in events if event.kind == "task:state"):
         fields = event.fields
         assert fields["old"] == states.get(fields["task"], ""), fields
         states[fields["task"]] = fields["new"]
-    assert list(states.values()).count("over") >= (2 if model == "netpoll_two" else 1)
-    waited = [event.fd for event in events if event.kind == "task:state" and event.fields["new"] == "waiting"]
-    assert any(fd > 2 for fd in waited), "the task that serves waits for its descriptor"
     places: dict[int, list[str]] = {}
     for event in (event for event in events if event.kind == "polldesc:change"):
         fields = event.fields
@@ -182,8 +202,44 @@ def test_what_a_server_tells_of_its_tasks_adds_up(model: str) -> None:
         places[event.fd] = [fields["rg"], fields["wg"]]
         if fields["why"] == "close":
             places[event.fd] = ["nil", "nil"]
-    if model != "uvloop_streams":
-        assert len(places) >= 2, "the listener's and the client's"
+    return states, places
+
+
+def test_both_ends_on_a_netpoller_and_half_closed() -> None:
+    with server("netpoll_one") as address:
+        client = [sys.executable, "-m", "scenarios.servers.netpoll_client", *map(str, address)]
+        done = subprocess.run(
+            [*client, "--tasks", "20", "--words", "5", "--report"],
+            capture_output=True, text=True, timeout=PATIENCE, check=False,
+        )  # fmt: skip
+    *lines, last = done.stdout.splitlines()
+    assert (done.returncode, last) == (0, "20 of 20 conversations echoed word by word"), done.stderr
+    events = [heard(line) for line in lines]
+    states, places = add_up(events)
+    assert set(states.values()) == {"over"} and len(states) == 20 == len(places)
+    assert set(map(tuple, places.values())) == {("nil", "nil")}
+    for task in states:
+        waits = [event.fields["why"] for event in events if (event.kind, event.fields["task"]) == ("task:state", task)]
+        waits = [why for why in waits if why.startswith("IO wait")]
+        assert waits[0] == "IO wait, to write", "who connects waits to write"
+        assert set(waits[1:]) == {"IO wait, to read"}
+
+
+def test_dialling_where_nobody_listens_is_refused() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        address = door.getsockname()
+    poller = Netpoller()
+    told: list[type[BaseException]] = []
+
+    def dials() -> None:
+        try:
+            Connection.dial(poller, address)
+        except OSError as failure:
+            told.append(type(failure))
+
+    poller.go(dials)
+    poller.run()
+    assert told == [ConnectionRefusedError] and not poller.table
 
 
 def test_lines_that_are_no_events_are_refused() -> None:
