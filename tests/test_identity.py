@@ -189,3 +189,16 @@ def test_the_return_of_close_does_not_keep_a_freed_address(cookies: bool) -> Non
     destroyed, closed, made, again = told[-4:]
     assert closed.sock == destroyed.sock != 0
     assert made.sock == again.sock != closed.sock
+
+
+@pytest.mark.parametrize("first", ["client", "server"])
+def test_an_end_with_the_port_of_a_listener_that_is_gone_is_the_servers(first: str) -> None:
+    """As a reading of the socket table meets a pair in the middle of its life, in the table's order."""
+    story = Story(cookies=True)
+    story.state(1, State.UNKNOWN, State.LISTEN, S, (HOME, 0))
+    story.state(1, State.LISTEN, State.CLOSE, S, (HOME, 0))
+    ends = [(5, C, S), (6, S, C)]
+    for who, local, peer in ends if first == "client" else reversed(ends):
+        story.state(who, State.UNKNOWN, State.ESTABLISHED, local, peer)
+    sides = {event["sport"]: event.side for event in story.read()[2:]}
+    assert sides == {C[1]: Side.CLIENT, S[1]: Side.SERVER}

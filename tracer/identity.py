@@ -83,6 +83,8 @@ class Identities:
         self._by_addr: dict[int, Socket] = {}
         self._by_number: dict[int, Socket] = {}
         self._by_pair: dict[tuple[Endpoint, Endpoint], list[Connection]] = {}
+        self._listening: set[tuple[int, int]] = set()
+        """Network and port of every listener met: an end first met when its listener is gone is still the server's."""
         self._at_packets: list[dict[Side, int]] = []
         """For each packet of the batch last resolved, the sockets that its connection's ends had then."""
 
@@ -212,6 +214,8 @@ class Identities:
             self._by_addr[addr] = who  # the full socket takes over from its request sock
         if kind == _DESTROY:
             who.freed = True
+        if new == State.LISTEN:
+            self._listening.add((netns, local[2]))
         if kind in _LISTENERS or new == State.LISTEN or (kind != _STATE and not peer[2]):
             return who
         if new == State.SYN_SENT and old == State.CLOSE:
@@ -244,7 +248,8 @@ class Identities:
             if mine and mine != who.number and passive:
                 found = None  # the tuple lives on in an ended connection; this is its next user
         if found is None:
-            found = self._new(peer, local) if passive else self._new(local, peer)
+            served = (netns, local[2]) in self._listening and (netns, peer[2]) not in self._listening
+            found = self._new(peer, local) if passive or served else self._new(local, peer)
         self._attach(found, who, found.side_of(local), netns)
 
     def _attach(self, found: Connection, who: Socket, side: Side, netns: int) -> None:
