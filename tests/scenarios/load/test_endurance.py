@@ -15,6 +15,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from scenarios.load.measure import family
 from scenarios.load.plan import Outcome, Plan
 from scenarios.load.report import Report
 from scenarios.load.run import Clients, Server, clients_needed, run
@@ -105,12 +106,11 @@ def test_sigterm_under_load(model: str) -> None:
 
 
 def test_descriptor_limit_reached(model: str) -> None:
-    if model in ("select", "reuseport"):
-        pytest.skip("its own limit comes first, or its workers have one each")
     plan = Plan(1_000, rate=2000, messages=0, duration=0.5)
     with under_way(model, plan) as (server, clients):
-        for process in server.processes:
-            resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (500, 500))
+        everybody = [pid for process in server.processes for pid in family(process.pid)]
+        for pid in everybody:  # workers have a limit each, and share the connections out
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (500 // len(everybody),) * 2)
         clients.act("connect", lambda: None)
         clients.act("talk", lambda: None)
         if model != "uvloop":  # libuv turns clients away by itself and does not say so
