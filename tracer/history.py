@@ -14,7 +14,7 @@ from typing import Final
 
 import numpy as np
 
-from tracer.relevant import Beside, Changing, Orders
+from tracer.relevant import Beside, Changing, Orders, merged
 from tracer.relevant import Relevant as Relevant
 from tracer.timeline import Timeline
 from tracer.world import World
@@ -28,9 +28,10 @@ COPIES: Final = 512
 class History:
     """The worlds of a timeline, of all of it or of one connection's part. For one thread."""
 
-    def __init__(self, timeline: Timeline, conn: int | None = None) -> None:
+    def __init__(self, timeline: Timeline, conn: int | None = None, changing: Changing | None = None) -> None:
+        """``changing``: what changes any world, where somebody follows that already."""
         self._timeline = timeline
-        self._changing = Changing(timeline)
+        self._changing = changing or Changing(timeline)
         self._relevant = None if conn is None else Relevant(timeline, conn)
         self._orders: Orders = np.zeros(0, np.int64)
         self._count = 0
@@ -65,7 +66,8 @@ class History:
         orders = self._changing.orders()
         if self._relevant is not None:
             mine = self._relevant.orders()
-            mine = np.union1d(mine, Beside(self._timeline, self._relevant).orders(count))
+            beside = Beside(self._timeline, self._relevant).orders(count)
+            mine = merged([mine, beside]) if len(beside) else mine
             # Of a transfer nearly all is packets that change nothing: what is left is folded, however long it was.
             places = np.searchsorted(orders, mine)
             orders = mine[orders[np.minimum(places, len(orders) - 1)] == mine] if len(orders) else mine

@@ -9,7 +9,7 @@ events is searched in milliseconds.
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Iterable, Sequence, Set
 from typing import Any, Final
 
 import numpy as np
@@ -24,12 +24,21 @@ from tracer.world import MATTERS
 Orders = NDArray[np.int64]
 """Orders of events, ascending."""
 
-_ALWAYS: Final = np.array([NUMBER[kind.name] for kind in KINDS if kind.lane == Lane.TRACE or "actor" in kind.name])
-_CALLS: Final = np.array([NUMBER["syscall:enter"], NUMBER["syscall:exit"]])
+
+def among(kinds: Iterable[int]) -> NDArray[np.bool_]:
+    """For every number of a kind whether it is one of these."""
+    table = np.zeros(len(KINDS) + 1, np.bool_)
+    table[list(kinds)] = True
+    return table
+
+
+_ALWAYS: Final = [NUMBER[kind.name] for kind in KINDS if kind.lane == Lane.TRACE or "actor" in kind.name]
+_CALLS: Final = among([NUMBER["syscall:enter"], NUMBER["syscall:exit"]])
 _ACTORS: Final = {"client": Side.CLIENT, "server": Side.SERVER}
-_PACKETS: Final = np.array(sorted(PACKETS))
+_PACKETS: Final = sorted(PACKETS)
+_IS_PACKET: Final = among(PACKETS)
 _BORN, _STEP = NUMBER["request:born"], NUMBER["actor:step"]
-_LIFE: Final = np.array([NUMBER["socket:state"], NUMBER["socket:destroy"]])
+_LIFE: Final = among([NUMBER["socket:state"], NUMBER["socket:destroy"]])
 _REQUESTS: Final = ("request:born", "request:timer", "request:gone")
 _ACCEPTS: Final = ("accept:queued", "accept:taken", "socket:queues")
 
@@ -45,6 +54,17 @@ are exact. More would make every change of focus wait on a busy server."""
 
 def _none() -> Orders:
     return np.zeros(0, np.int64)
+
+
+def once(values: NDArray[Any]) -> NDArray[Any]:
+    """Each of the values once, ascending. (np.unique of numpy 2.3 and later hashes, which is slow for millions.)"""
+    values = np.sort(values)
+    return values[np.concatenate(([True], values[1:] != values[:-1]))] if len(values) else values
+
+
+def merged(parts: Sequence[Orders]) -> Orders:
+    """All of these orders, each once, ascending."""
+    return once(np.concatenate([_none(), *parts]))
 
 
 class _Kind:
@@ -74,6 +94,11 @@ class Changing:
         self._done = 0
         self._orders = _none()
 
+    @property
+    def behind(self) -> int:
+        """Events that have not been looked at."""
+        return len(self._timeline) - self._done
+
     def orders(self) -> Orders:
         """All of them up to now; what was given before stays, and stays in front."""
         count, at = len(self._timeline), self._done
@@ -81,7 +106,7 @@ class Changing:
             return self._orders
         parts = []
         for heads in self._timeline.heads(at, count):
-            keep = ~np.isin(heads["kind"], _PACKETS)
+            keep = ~_IS_PACKET[heads["kind"]]
             conns, firsts = np.unique(heads["conn"], return_index=True)
             self._met = np.pad(self._met, (0, max(0, int(conns[-1]) + 1 - len(self._met))))
             keep[firsts[~self._met[conns]]] = True
@@ -91,7 +116,7 @@ class Changing:
         for packets in self._packets:
             orders, (flags,) = packets.new(count, "flags")
             parts.append(orders[flags & MATTERS != 0])
-        self._orders = np.concatenate([self._orders, np.unique(np.concatenate(parts))])
+        self._orders = np.concatenate([self._orders, merged(parts)])
         self._done = count
         return self._orders
 
@@ -128,24 +153,21 @@ class Relevant:
         count = len(self._timeline)
         if self._meet(count):
             self._done, self._found, self._orders = 0, 0, _none()  # earlier answers stay what they were
-        at = self._done
-        for heads in self._timeline.heads(self._done, count):
-            mine = heads["conn"] == self._conn
-            free = heads["conn"] == 0
-            mine |= free & np.isin(heads["kind"], _ALWAYS)
-            others = np.zeros(len(heads), np.bool_)
-            if self._sockets:
-                mine |= free & np.isin(heads["sock"], list(self._sockets))
-            if self.pids:
-                others |= free & np.isin(heads["pid"], list(self.pids)) & (heads["sock"] == 0)
-            if self.listeners:
-                theirs = free & np.isin(heads["sock"], list(self.listeners))
-                mine |= theirs & np.isin(heads["kind"], _LIFE)
-                others |= theirs
-            places = np.flatnonzero(others & ~mine)
-            mine[places[self._near(places + at)]] = True
-            self._append(np.flatnonzero(mine) + at)
-            at += len(heads)
+        if self._done == count:
+            return self._orders[: self._found]
+        parts = [self._own(self._done, count)]
+        if free := [self._all("kind", kind, count) for kind in _ALWAYS]:
+            parts.append(self._free(np.concatenate(free)))
+        for sock in self._sockets:
+            parts.append(self._free(self._all("sock", sock, count)))
+        for sock in self.listeners:
+            theirs = self._all("sock", sock, count)
+            life = theirs[_LIFE[self._timeline.at("kind", theirs)]]
+            parts += [self._free(life), self._free(self._near(theirs))]
+        for pid in self.pids:
+            mine = self._free(self._near(self._all("pid", pid, count)))
+            parts.append(mine[self._timeline.at("sock", mine) == 0])
+        self._append(parts[0] if not any(map(len, parts[1:])) else merged(parts))
         self._done = count
         return self._orders[: self._found]
 
@@ -154,13 +176,27 @@ class Relevant:
         own = self._timeline.indices("conn", self._conn)
         return int(own[0]) if len(own) else len(self._timeline)
 
-    def _near(self, orders: Orders) -> NDArray[np.bool_]:
-        """Which of them come soon after an event of the connection, or not long before its first."""
+    def _own(self, start: int, count: int) -> Orders:
+        """Its own events in start..count."""
+        own = self._timeline.indices("conn", self._conn, start)
+        return own[: np.searchsorted(own, count)]
+
+    def _all(self, column: str, value: int, count: int) -> Orders:
+        """Events with that value that have not been looked at, below ``count``."""
+        found = self._timeline.indices(column, value, self._done)
+        return found[: np.searchsorted(found, count)]
+
+    def _free(self, orders: Orders) -> Orders:
+        """Those of no connection."""
+        return orders[self._timeline.at("conn", orders) == 0] if len(orders) else orders
+
+    def _near(self, orders: Orders) -> Orders:
+        """Those that come soon after an event of the connection, or not long before its first."""
         own = self._timeline.indices("conn", self._conn)
-        if not len(own):
-            return np.zeros(len(orders), np.bool_)
+        if not len(own) or not len(orders):
+            return orders[:0]
         before = np.searchsorted(own, orders, side="right") - 1
-        return np.where(before >= 0, orders - own[before] <= NEAR, own[0] - orders <= NEAR)
+        return orders[np.where(before >= 0, orders - own[before] <= NEAR, own[0] - orders <= NEAR)]
 
     def _append(self, orders: Orders) -> None:
         need = self._found + len(orders)
@@ -173,31 +209,32 @@ class Relevant:
 
     def _meet(self, count: int) -> bool:
         """Find the processes and listeners of the connection; True when there are new ones."""
-        before = len(self.pids) + len(self.listeners) + len(self._sockets)
-        at = self._looked
-        for heads in self._timeline.heads(self._looked, count):
-            places = np.flatnonzero(heads["conn"] == self._conn)
-            mine = heads[places]
-            self._sockets |= set(np.unique(mine["sock"]).tolist()) - {0}
-            calls = mine[np.isin(mine["kind"], _CALLS) & (mine["ctx"] == 0) & (mine["side"] > 0)]
-            for first in sorted(np.unique(calls["pid"], return_index=True)[1].tolist()):
-                self.pids.setdefault(int(calls["pid"][first]), Side(int(calls["side"][first])))
-            for place in places[mine["kind"] == _BORN].tolist():
-                event = self._timeline[at + place]
-                self._meet_listener(event["listener"], event["sport"], event.order)
-            for place in np.flatnonzero(heads["kind"] == _STEP).tolist():
-                event = self._timeline[at + place]
-                if event["actor"] in _ACTORS:  # what a scenario calls its actors says which end they play
-                    self.pids.setdefault(event.pid, _ACTORS[event["actor"]])
-            at += len(heads)
+        before, timeline = self.joined, self._timeline
+        own = self._own(self._looked, count)
+        self._sockets |= set(once(timeline.at("sock", own)).tolist()) - {0}
+        kinds = timeline.at("kind", own)
+        calls = own[_CALLS[kinds]]
+        calls = calls[(timeline.at("ctx", calls) == 0) & (timeline.at("side", calls) > 0)]
+        pids, firsts = np.unique(timeline.at("pid", calls), return_index=True)
+        for first, pid in sorted(zip(firsts.tolist(), pids.tolist(), strict=True)):
+            self.pids.setdefault(pid, timeline[int(calls[first])].side)
+        for order in own[kinds == _BORN].tolist():
+            event = timeline[order]
+            self._meet_listener(event["listener"], event["sport"], order)
+        steps = timeline.indices("kind", _STEP, self._looked)
+        for order in steps[: np.searchsorted(steps, count)].tolist():
+            event = timeline[order]
+            if event["actor"] in _ACTORS:  # what a scenario calls its actors says which end they play
+                self.pids.setdefault(event.pid, _ACTORS[event["actor"]])
         self._looked = count
-        return len(self.pids) + len(self.listeners) + len(self._sockets) > before
+        return self.joined > before
 
     def _meet_listener(self, address: int, port: int, order: int) -> None:
         """The socket that lived at ``address`` last before ``order`` and has no connection, and who calls on it."""
-        tenants = self._timeline.indices("addr", address)
+        timeline = self._timeline
+        tenants = timeline.indices("addr", address)
         for tenant in reversed(tenants[: np.searchsorted(tenants, order)].tolist()):
-            event = self._timeline[tenant]
+            event = timeline[tenant]
             if event.conn == 0 and event.sock:
                 break
         else:
@@ -205,10 +242,11 @@ class Relevant:
         if event.sock in self.listeners:
             return
         self.listeners[event.sock] = (address, port)
-        for heads in self._timeline.heads():
-            calls = (heads["sock"] == event.sock) & np.isin(heads["kind"], _CALLS) & (heads["ctx"] == 0)
-            for pid in np.unique(heads["pid"][calls]).tolist():
-                self.pids.setdefault(pid, Side.SERVER)
+        calls = timeline.indices("sock", event.sock)
+        calls = calls[_CALLS[timeline.at("kind", calls)]]
+        calls = calls[timeline.at("ctx", calls) == 0]
+        for pid in once(timeline.at("pid", calls)).tolist():
+            self.pids.setdefault(pid, Side.SERVER)
 
 
 class Beside:
@@ -233,6 +271,6 @@ class Beside:
                 parts.append(np.intersect1d(mine, self._timeline.indices("kind", NUMBER[name]), assume_unique=True))
         orders, (port, flags) = _Kind(self._timeline, "packet:received").new(count, "dport", "flags")
         parts.append(orders[np.isin(port, [port for _, port in doors]) & (flags & (SYN | ACK) == SYN)])
-        found = np.unique(np.concatenate(parts))
+        found = merged(parts)
         began = int(np.searchsorted(found, self._relevant.first()))
         return found[max(0, began - BEFORE) :]

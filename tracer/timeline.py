@@ -12,18 +12,20 @@ from __future__ import annotations
 
 import functools
 import ipaddress
+import itertools
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tracer.batch import Batch, Table, shift_text
 from tracer.events import HEAD, NUMBER, PAYLOAD
+from tracer.index import PLACE_BITS, ColumnIndex
 from tracer.kinds import KINDS, SYSCALLS, TYPES, Evidence, Kind, Side, Source
 from tracer.segments import V4_MAPPED
 
-CHUNK: Final = 1 << 16
+CHUNK: Final = 1 << PLACE_BITS
 """Events to a chunk of heads."""
 
 
@@ -164,6 +166,28 @@ def endpoint(pair: list[int] | tuple[int, int], port: int) -> str:
     return f"{f'[{text}]' if ':' in text else text}:{port or '*'}"
 
 
+class _Found(NamedTuple):
+    """Where a value was found so far. Replaced, never changed, so that nobody locks."""
+
+    done: int
+    """Events that were looked at."""
+    orders: NDArray[np.int64]
+    """With room behind ``size``: it grows by doubling, so that to ask again costs only what has come."""
+    size: int
+
+    def more(self, done: int, orders: NDArray[np.int64]) -> _Found:
+        """These too. Two threads at once write the same at the same places."""
+        need, kept = self.size + len(orders), self.orders
+        if need > len(kept):
+            kept = np.zeros(max(need, 2 * self.size), np.int64)
+            kept[: self.size] = self.orders[: self.size]
+        kept[self.size : need] = orders
+        return _Found(done, kept, need)
+
+
+_NOWHERE: Final = _Found(0, np.zeros(0, np.int64), 0)
+
+
 class Timeline:
     """All events of a run, a recording or a capture."""
 
@@ -172,7 +196,8 @@ class Timeline:
         self._tables: dict[int, _Growing] = {}
         self.strings: list[str] = [""]
         self._count = 0
-        self._index: dict[tuple[str, int], tuple[int, list[NDArray[np.int64]]]] = {}
+        self._index: dict[str, ColumnIndex] = {}
+        self._known: dict[tuple[str, int], _Found] = {}
 
     def __len__(self) -> int:
         """How many events are complete; everything below may be read."""
@@ -214,6 +239,17 @@ class Timeline:
         """Views on the heads start..stop, in order, chunk by chunk; do not write to them."""
         return self._heads.slices(start, self._count if stop is None else min(stop, self._count))
 
+    def at(self, name: str, orders: NDArray[np.int64]) -> NDArray[Any]:
+        """One column of the heads at these orders, which ascend, as a new array."""
+        if not len(orders):
+            return np.zeros(0, HEAD[name])
+        bounds = np.searchsorted(orders, np.arange(int(orders[0]) // CHUNK, int(orders[-1]) // CHUNK + 2) * CHUNK)
+        first, parts = int(orders[0]) // CHUNK, []
+        for number, (low, high) in enumerate(itertools.pairwise(bounds.tolist()), first):
+            if high > low:
+                parts.append(self._heads.chunks[number][name][orders[low:high] - number * CHUNK])
+        return np.concatenate(parts)
+
     def table(self, kind: str) -> Table:
         """All rows of one kind's fields, as a new array (a head's ``row`` is the position in it)."""
         table = self._tables.get(NUMBER[kind])
@@ -241,20 +277,15 @@ class Timeline:
             heads["row"][mine] = rows - lo
         return Batch(heads, tables, self.strings)
 
-    def indices(self, column: str, value: int) -> NDArray[np.int64]:
-        """Orders of all events whose head has ``value`` in ``column`` (conn, sock, kind, tid, ...), ascending.
+    def indices(self, column: str, value: int, start: int = 0) -> NDArray[np.int64]:
+        """Orders from ``start`` of all events whose head has ``value`` in ``column`` (conn, kind, ...), ascending.
 
-        The index is kept and only extended by what came since: asking again is cheap.
+        Cheap for any value (tracer.index), and for one that is asked for again, since what was found is kept and only
+        extended. A view: do not write to it.
         """
-        done, parts = self._index.get((column, value), (0, []))
-        count = self._count
-        at = done
-        for chunk in self._heads.slices(done, count):
-            hits = np.flatnonzero(chunk[column] == value)
-            if len(hits):
-                parts.append(hits + at)
-            at += len(chunk)
-        if len(parts) > 64:
-            parts = [np.concatenate(parts)]
-        self._index[column, value] = (count, parts)
-        return np.concatenate(parts) if parts else np.zeros(0, np.int64)
+        known, count = self._known.get((column, value), _NOWHERE), self._count
+        if known.done < count:
+            index = self._index.setdefault(column, ColumnIndex(self._heads.chunks, column))
+            known = self._known[column, value] = known.more(count, index.find(value, known.done, count))
+        found = known.orders[: known.size]
+        return found[np.searchsorted(found, start) :] if start else found

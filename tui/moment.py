@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 from tracer.causes import Link, cause, effects, step
 from tracer.history import History
 from tracer.kinds import Side
+from tracer.relevant import Changing
 from tracer.states import Transition
 from tracer.timeline import Event, Timeline
 from tracer.views import SocketView
@@ -26,6 +27,8 @@ from tui.watch import NOWHERE, Watch
 
 EFFECTS_REACH: Final = 96
 """Events behind the cursor's that are asked whether it led to them: a key press must stay quick."""
+SEARCHED: Final = 64
+"""Events that are searched in the time that one is folded in."""
 
 
 class Question(NamedTuple):
@@ -103,13 +106,15 @@ class Moment:
     def __init__(self, timeline: Timeline) -> None:
         self._timeline = timeline
         self._conn = -1
-        self._history = History(timeline, 0)
+        self._changing = Changing(timeline)
+        self._history = History(timeline, 0, self._changing)
         self._folded = 0
         self._lock = threading.Lock()
 
     def cost(self, asked: Question) -> int:
-        """About how many events `look` would have to fold."""
-        return abs(asked.place - self._folded) if asked.focus == self._conn else asked.place
+        """About how many events `look` would have to fold, or how long it takes to find them, in such."""
+        fold = abs(asked.place - self._folded) if asked.focus == self._conn else asked.place
+        return fold + self._changing.behind // SEARCHED
 
     def glance(self, asked: Question) -> Facts:
         """The event alone."""
@@ -125,7 +130,7 @@ class Moment:
             return seen
         with self._lock:
             if seen.conn != self._conn:
-                self._conn, self._history = seen.conn, History(self._timeline, seen.conn)
+                self._conn, self._history = seen.conn, History(self._timeline, seen.conn, self._changing)
             before, after = self._history.at(asked.first - 1), self._history.at(asked.last)
             self._folded = asked.place
         came = [link for link in effects(self._timeline, asked.cursor, EFFECTS_REACH) if link.order < asked.limit]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tracer.events import NUMBER, PACKETS
 from tracer.kinds import Side
-from tracer.relevant import Relevant
+from tracer.relevant import Relevant, among, once
 from tracer.segments import SYN
 from tracer.timeline import Timeline
 from tracer.words import message
@@ -28,7 +28,7 @@ SPACING: Final = 128
 """Events from one kept place to the next."""
 OPENING: Final = 64
 """Events at the beginning among which the SYNs are looked for, where rows are not merged."""
-_PACKETS: Final = sorted(PACKETS)
+_IS_PACKET: Final = among(PACKETS)
 _STATE_KINDS: Final = tuple(
     NUMBER[kind] for kind in ("socket:state", "request:born", "timewait:born", "timewait:expired", "timewait:cancelled")
 )
@@ -181,9 +181,9 @@ class Model:
         if self._ends >= _ENDS:
             return
         count = len(self._timeline)
-        for heads in self._timeline.heads(self._looked, count):
-            telling = (heads["conn"] == self.connection) & ~np.isin(heads["kind"], _PACKETS)
-            self._ends |= {Side(side) for side in np.unique(heads["side"][telling]).tolist()} & _ENDS
+        own = self._timeline.indices("conn", self.connection, self._looked)
+        telling = own[~_IS_PACKET[self._timeline.at("kind", own)]]
+        self._ends |= {Side(side) for side in once(self._timeline.at("side", telling)).tolist()} & _ENDS
         self._looked = count
 
     def _go_back(self, wanted: int) -> None:
