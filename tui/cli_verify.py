@@ -31,7 +31,7 @@ def verify(ids: Sequence[str], form: str, *, kernel: bool, slow: bool, keep: str
     except OSError as failure:
         raise Trouble(f"the recordings cannot be kept in {folder}: {failure.strerror}", OUTPUT) from None
     if form == "markdown":
-        click.echo("| id | claim | verdict | evidence | recording |\n|---|---|---|---|---|")
+        click.echo("| id | claim | verdict | evidence | recordings |\n|---|---|---|---|---|")
     verdicts: Counter[str] = Counter()
     for one in decide(claims, folder, probes=kernel, slow=slow):
         verdicts[one.verdict.kind] += 1
@@ -58,8 +58,8 @@ def _text(one: Decided) -> Iterator[str]:
     yield from textwrap.wrap(plain(said), width, initial_indent=indent, subsequent_indent=indent)
     if verdict.evidence:
         yield from textwrap.wrap(plain(verdict.evidence), width, initial_indent=indent, subsequent_indent=indent)
-    if one.recording:
-        yield f"{indent}synfin replay {_short(one.recording)}"
+    for path in one.recordings:
+        yield f"{indent}synfin replay {_short(path)}"
 
 
 def _json(one: Decided) -> Iterator[str]:
@@ -70,15 +70,15 @@ def _json(one: Decided) -> Iterator[str]:
         "correction": one.verdict.correction,
         "evidence": one.verdict.evidence,
         "scenarios": list(one.claim.plays),
-        "recording": one.recording,
+        "recordings": list(one.recordings),
     }
     yield json.dumps(row)
 
 
 def _markdown(one: Decided) -> Iterator[str]:
     verdict = f"**{one.verdict.kind}**" + (f": {one.verdict.correction}" if one.verdict.correction else "")
-    name = Path(one.recording).name if one.recording else ""
-    cells = (one.claim.id, one.claim.text, verdict, one.verdict.evidence, name)
+    names = ", ".join(Path(path).name for path in one.recordings)
+    cells = (one.claim.id, one.claim.text, verdict, one.verdict.evidence, names)
     yield "| " + " | ".join(plain(cell).replace("|", "\\|") for cell in cells) + " |"
 
 

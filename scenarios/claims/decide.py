@@ -1,7 +1,9 @@
 """Putting claims to the test: play what they need, each play once, and ask.
 
-A play whose own checks do not hold decides nothing: what it was to show was not there. The same goes for a machine on
-which it cannot be played, or where the evidence is missing because no probe may look; the reason is then the verdict.
+A play whose own checks do not hold decides nothing: what it was to show was not there. On a machine that was held up
+meanwhile another performance may show it, so it is given a second one; the claim itself is asked once only, of the
+play that went as told. Where it cannot be played, or the evidence is missing because no probe may look, the reason is
+the verdict.
 """
 
 from __future__ import annotations
@@ -28,6 +30,8 @@ from tracer.recording.writer import Recorder, RecordingError
 
 BESIDES = ("claim", "decide")
 """Modules of this package that hold no claims."""
+ATTEMPTS = 2
+"""Performances that a play gets to go as told."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +40,8 @@ class Decided:
 
     claim: Claim
     verdict: Verdict
-    recording: str
-    """Path of the recording to look at; empty where there is none."""
+    recordings: tuple[str, ...] = ()
+    """Paths of the recordings to look at, one of each play it was decided by."""
 
 
 @dataclass
@@ -67,11 +71,10 @@ def decide(
     loads = Loads()
     for each in claims:
         if each.measured:
-            yield Decided(each, _measured(each, loads, slow), "")
+            yield Decided(each, _measured(each, loads, slow))
             continue
         plays = [house.play(name) for name in each.plays]
-        recording = next((play.recording for play in plays if play.recording), "")
-        yield Decided(each, _verdict(each, plays), recording)
+        yield Decided(each, _verdict(each, plays), tuple(play.recording for play in plays if play.recording))
 
 
 def _known() -> list[str]:
@@ -131,9 +134,13 @@ class _House:
         if registry.find(name).slow and not self._slow:
             return _Played(None, "it takes long, and was left out")
         try:
-            return self._record(name)
+            for _ in range(ATTEMPTS):
+                played = self._record(name)
+                if played.performance and not played.performance.complaints():
+                    break
+            return played
         except (StageError, KernelError, RecordingError, OSError) as failure:
-            return _Played(None, str(failure))
+            return _Played(None, str(failure).partition("\n")[0])
 
     def _record(self, name: str) -> _Played:
         if self._folder is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 
 from scenarios.claims.claim import Seen, Verdict, claim, confirmed, held, refined, refuted
+from scenarios.ending.time_wait import FIN_TIMEOUT
 from tracer.kernel.btf import Btf, BtfError
 
 DELETE = 2
@@ -14,11 +15,11 @@ DELETE = 2
 @claim("C18", "EOF counts as readable", "half-close")
 def readable(seen: Seen) -> Verdict:
     fin = seen.arrived("client", "FIN")[0]
-    told = [
-        flags for event, entries in seen.actor("server").notices() for _, flags in entries if event.order > fin.order
-    ]
-    words = f"after the client's FIN epoll_wait gave {told[0] if told else 'nothing'}"
-    return confirmed(words) if told and "EPOLLIN" in told[0] else refuted("it does not", words)
+    notices = [each for each in seen.actor("server").notices() if each[1] and each[0].order > fin.order]
+    told = notices[0][1][0][1] if notices else "nothing"
+    read = [call for call in seen.calls("server", "recv") if notices and call.enter.order > notices[0][0].order]
+    words = f"after the client's FIN epoll_wait gave {told}, and recv() then {read[-1].result if read else 'nothing'}"
+    return confirmed(words) if "EPOLLIN" in told and read and read[-1].result == 0 else refuted("it does not", words)
 
 
 @claim("C19", "shutdown(SHUT_WR) sends FIN and leaves the fd open and readable", "half-close")
@@ -27,7 +28,10 @@ def leaves_open(seen: Seen) -> Verdict:
     fin = seen.first("client", "FIN")
     read = [call.result for call in seen.calls("client", "recv") if call.leave and call.leave.order > shut.enter.order]
     closed = seen.calls("client", "close")
-    wrong = seen.in_order(("shutdown", shut.enter), ("FIN", fin), ("close", closed[-1].enter if closed else None))
+    wrong = seen.in_order(
+        ("shutdown()", shut.enter), ("FIN", fin), ("shutdown() returns", shut.leave),
+        ("close()", closed[-1].enter if closed else None),
+    )  # fmt: skip
     words = f"FIN went out within shutdown(); recv gave {', '.join(map(str, read))} afterwards; close came at the end"
     return confirmed(words) if held(wrong) and read and (read[0] or 0) > 0 else refuted("it does not", wrong or words)
 
@@ -85,10 +89,14 @@ def two_minutes(seen: Seen) -> Verdict:
     wait = seen.timewait("client")
     if wait is None:
         return refuted("there was none", "no TIME_WAIT")
-    words = f"its timer was set to {wait.armed:.1f} s, and it was gone after {wait.lasted:.1f} s"
+    words = (
+        f"its timer was set to {wait.armed:.1f} s, with tcp_fin_timeout at {FIN_TIMEOUT}, and it was gone after "
+        f"{wait.lasted:.1f} s"
+    )
     if 110 < wait.armed < 130:
         return confirmed(words)
-    return refuted(f"on Linux it is {wait.armed:.0f} s, whatever is configured", words)
+    same = abs(wait.armed - FIN_TIMEOUT) < 1
+    return refuted(f"on Linux it is {wait.armed:.0f} s, {'as' if same else 'not what'} tcp_fin_timeout says", words)
 
 
 @claim("C24", "The receive buffer stays alive through TIME_WAIT", "half-close")

@@ -54,14 +54,18 @@ def misses(seen: Seen) -> Verdict:
 
 @claim("C45", "tcp_tw_reuse lets an outgoing connection reuse a 4-tuple in TIME_WAIT", "tw-reuse")
 def reuses(seen: Seen) -> Verdict:
-    wait = seen.connection(1).timewait("client")
-    results = [str(result) for result in seen.results("client", "connect")]
-    if wait is None or wait.end != "cancelled":
-        return refuted("it did not", f"connect() gave {', '.join(results)}")
-    return refined(
-        "with timestamps, and when the TIME_WAIT is at least a second old",
-        f"connect() gave {', '.join(results)}; the TIME_WAIT was taken over when it was {wait.lasted:.2f} s old",
+    wait = seen.connection(2).timewait("client")
+    early, off, late, without = seen.results("client", "connect")[2:]
+    young = seen.calls("client", "connect")[2]
+    if wait is None or wait.end != "cancelled" or late:
+        return refuted("it did not", f"connect() gave {late}")
+    words = (
+        f"with timestamps connect() gave {early} {seen.seconds(wait.born, young.enter):.2f} s "
+        f"after TIME_WAIT was born, {late} after {wait.lasted:.2f} s ({off} while it was off); without {without}"
     )
+    if early == without == 0:
+        return confirmed(words)
+    return refined("if the connection had timestamps, and when the TIME_WAIT is at least a second old", words)
 
 
 @claim("C46", "somaxconn caps the backlog given to listen()", "somaxconn")

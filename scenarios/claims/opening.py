@@ -17,7 +17,8 @@ def three_syscalls(plain: Seen, asyncio: Seen) -> Verdict:
         return refuted(f"it makes {len(told)}", words)
     if others == told:
         return confirmed(words)
-    return refined("three are needed, but runtimes make more: options, non-blocking mode, epoll", words)
+    more = [call for call in dict.fromkeys(others) if call not in told]
+    return refined(f"three are needed; a runtime makes more of them ({', '.join(more)})", words)
 
 
 def _opening(seen: Seen) -> list[str]:
@@ -52,8 +53,8 @@ def two_lists(queue: Seen, abort: Seen) -> Verdict:
     if not overtaken:
         return confirmed(words)
     return refined(
-        "the accept queue is a list; of the SYN queue the listener has only a counter (qlen): its request socks lie in "
-        "the hash of all connections and leave in any order",
+        "the accept queue is a list, first in, first out; of the SYN queue the listener has only a counter (qlen): its "
+        "request socks leave in any order, for they lie in the hash of all connections (reqsk_queue_hash_req())",
         words,
     )
 
@@ -92,14 +93,19 @@ def _slept(seen: Seen, call: str, begin: Event, end: Event) -> str | None:
 )
 def only_takes(seen: Seen) -> Verdict:
     waits = []
-    for number, taken in zip(_taken(seen), seen.listener().taken(), strict=True):
+    calls = [call for call in seen.calls("server", "accept4") if (call.result or 0) > 0]
+    for number, taken, call in zip(_taken(seen), seen.listener().taken(), calls, strict=True):
         one = seen.connection(number)
+        during = [e for e in one.packets() if call.leave and call.enter.order < e.order < call.leave.order]
+        if during:
+            return refuted("it does more", f"{len(during)} packets of the connection left while accept() took it")
         last, stands = one.arrived("client", "ACK", without="SYN")[0], one.reached("server", "ESTABLISHED")
         if wrong := seen.in_order(("the last ACK", last), ("ESTABLISHED", stands), ("accept() takes it", taken)):
             return refuted("it does not", wrong)
         waits.append(seen.seconds(last, taken) * 1e3)
     return confirmed(
-        f"{len(waits)} connections had stood for {min(waits):.1f} to {max(waits):.1f} ms when it took them"
+        f"{len(waits)} connections had stood for {min(waits):.1f} to {max(waits):.1f} ms when it took them, and it "
+        "sent no packet"
     )
 
 
@@ -115,14 +121,17 @@ def full_socket(seen: Seen) -> Verdict:
     return refuted("the SYN makes a small request sock; the full socket is made when the last ACK arrives", words)
 
 
-@claim("C06", "The connection reaches ESTABLISHED on the server before accept()", "accept-queue")
-def before_accept(seen: Seen) -> Verdict:
-    accepts = seen.calls("server", "accept4")
-    reached = seen.connection(1).reached("server", "ESTABLISHED")
-    if wrong := seen.in_order(("ESTABLISHED", reached), ("accept()", accepts[0].enter if accepts else None)):
-        return refuted("it does not", wrong)
-    assert reached is not None
-    return confirmed(f"ESTABLISHED {seen.seconds(reached, accepts[0].enter) * 1e3:.1f} ms before accept() was called")
+@claim("C06", "The connection reaches ESTABLISHED on the server before accept()", "accept-queue", "handshake")
+def before_accept(late: Seen, waiting: Seen) -> Verdict:
+    told = []
+    for seen, moment in ((late, "was called"), (waiting, "returned, where it had waited")):
+        call = seen.calls("server", "accept4")[0]
+        accept = call.enter if seen is late else call.leave
+        reached = seen.connection(1).reached("server", "ESTABLISHED")
+        if (wrong := seen.in_order(("ESTABLISHED", reached), ("accept()", accept))) or not (reached and accept):
+            return refuted("it does not", wrong or "")
+        told.append(f"{seen.seconds(reached, accept) * 1e6:,.0f} us before accept() {moment}")
+    return confirmed("ESTABLISHED " + ", and ".join(told))
 
 
 @claim(
@@ -136,12 +145,16 @@ def believes(abort: Seen, queue: Seen) -> Verdict:
     late = queue.connections()[-1]
     syns = late.packets("client", "SYN")
     waited = late.reached("client", "ESTABLISHED")
+    resets = aborted.packets("server", "RST")
+    sockets = [event for event in ignored.of("socket:state", side="server") if event["new"]]
+    talked = sum(event["length"] for event in ignored.packets("client", data=True))
     words = (
-        f"the ACK dropped: {len(answers)} SYN-ACKs and no socket; with tcp_abort_on_overflow: "
-        f"{len(aborted.packets('server', 'RST'))} RST; a SYN dropped: {len(syns)} SYNs, ESTABLISHED "
+        f"the ACK dropped: {len(answers)} SYN-ACKs, {talked} bytes sent by a client that believed, {len(sockets)} "
+        f"sockets for it; with tcp_abort_on_overflow: {len(resets)} RST; a SYN dropped: {len(syns)} SYNs, ESTABLISHED "
         f"{queue.seconds(syns[0], waited) if waited else 0:.1f} s later"
     )
-    if len(answers) < 2 or not aborted.packets("server", "RST") or len(syns) < 2:
+    stayed = len(syns) > 1 and waited is not None and waited.order > syns[1].order
+    if len(answers) < 2 or not talked or sockets or not resets or not stayed:
         return refuted("neither is dropped", words)
     return refined(
         "only who was promised a place (SYN-ACK) and comes too late believes so; who finds the queue full with its SYN "
@@ -165,17 +178,32 @@ def at_once(seen: Seen) -> Verdict:
     calls = seen.calls("client", "connect")
     results = [call.error or call.result for call in calls]
     slowest = max(call.seconds for call in calls)
-    words = f"{len(calls)} calls gave {', '.join(map(str, results))}, the slowest in {slowest * 1e6:.0f} us"
-    return confirmed(words) if set(results) == {"EINPROGRESS"} else refuted("it gives something else", words)
+    answers = [next(iter(each.arrived("server")), None) for each in seen.connections()]
+    early = sum(
+        answer is None or (call.leave is not None and call.leave.order < answer.order)
+        for call, answer in zip(calls, answers, strict=True)
+    )
+    words = (
+        f"{len(calls)} calls gave {', '.join(map(str, results))}, the slowest in {slowest * 1e6:.0f} us; {early} of "
+        f"them before an answer had come"
+    )
+    if set(results) != {"EINPROGRESS"}:
+        return refuted("it gives something else", words)
+    return confirmed(words) if early == len(calls) else refined("not before the answer where that is quick", words)
 
 
 @claim("C13", "Writable is the signal for connected", "nonblocking-connect")
 def writable(seen: Seen) -> Verdict:
-    told = [flags for _, entries in seen.actor("client").notices() for _, flags in entries]
-    refusal = [flags for flags in told if "EPOLLERR" in flags]
-    words = f"connected: {told[0] if told else 'nothing'}; refused: {', '.join(refusal) or 'nothing'}"
-    if not told or "EPOLLOUT" not in told[0]:
-        return refuted("it is not", words)
+    notices = [(event, flags) for event, entries in seen.actor("client").notices() for _, flags in entries]
+    stands = seen.connection(1).reached("client", "ESTABLISHED")
+    told = next((each for each in notices if stands is not None and each[0].order > stands.order), None)
+    refusal = [flags for _, flags in notices if "EPOLLERR" in flags]
+    if stands is None or told is None or "EPOLLOUT" not in told[1]:
+        return refuted("it is not", f"ESTABLISHED, and then {told[1] if told else 'nothing'}")
+    words = (
+        f"connected: {told[1]} {_us(stands, told[0])} after SYN_SENT → ESTABLISHED; refused: "
+        f"{', '.join(refusal) or 'nothing'}"
+    )
     if not any("EPOLLOUT" in flags for flags in refusal):
         return confirmed(words)
     return refined("writable says that the handshake has ended, well or not: a refusal is writable too", words)

@@ -2,10 +2,10 @@
 
 The side that sent the first FIN keeps the memory of the connection after both have closed (RFC 9293 section 3.6.1), for
 twice the longest time a segment may live in the network; the standard says two times two minutes, Linux says 60 seconds
-(TCP_TIMEWAIT_LEN), whatever is configured: tcp_fin_timeout is for orphans in FIN_WAIT2. It does not keep the socket for
-that: the full socket with its buffers is freed, and a small object takes over its place in the table, with a timer
-(tcp_time_wait(), struct tcp_timewait_sock). The descriptor is closed, the process may end. Only the four numbers stay
-taken.
+(TCP_TIMEWAIT_LEN), whatever is configured: tcp_fin_timeout, which is 15 seconds here, is for orphans in FIN_WAIT2. It
+does not keep the socket for that: the full socket with its buffers is freed, and a small object takes over its place in
+the table, with a timer (tcp_time_wait(), struct tcp_timewait_sock). The descriptor is closed, the process may end. Only
+the four numbers stay taken.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 PORT = 43000
 LENGTH = 60.0
 """Seconds: TCP_TIMEWAIT_LEN in include/net/tcp.h."""
+FIN_TIMEOUT = 15
+"""Seconds: net.ipv4.tcp_fin_timeout, which many take for the length of TIME_WAIT."""
 WHEEL = 5.0
 """Seconds by which a timer of that length may be late: the wheel's slots are some 4 s wide up there."""
 
@@ -35,6 +37,7 @@ scenario = Scenario(
     watch=("the socket is freed, the object is born", "60 seconds on its timer", "a minute without any process"),
     slow=True,
     isolation="required",
+    sysctls={"net.ipv4.tcp_fin_timeout": str(FIN_TIMEOUT)},
     questions=(
         ("How long does TIME_WAIT last on Linux?", "60 seconds, a little more by the timer wheel"),
         (
@@ -42,6 +45,7 @@ scenario = Scenario(
             "A small object with the four numbers and a timer",
         ),
         ("Which process owns it?", "None"),
+        ("And what does tcp_fin_timeout change of it?", "Nothing: it is for FIN_WAIT2 without a process"),
     ),
 )
 

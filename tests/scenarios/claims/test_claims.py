@@ -13,11 +13,23 @@ from scenarios.claims.claim import CLAIMS, Claim, Verdict, claim, confirmed, ref
 from scenarios.claims.decide import decide, every
 from scenarios.performance import perform
 from scenarios.sights import Seen
-from scenarios.stage import Stage
+from scenarios.stage import Stage, StageError
+from tracer.recording.source import RecordingSource
+from tracer.session import Session
+from tracer.timeline import Timeline
 from tui.cli import synfin
 
 QUICK = ("C03", "C05", "C08", "C18", "C22", "C28", "C48")
 """Claims of quick plays, of every kind of verdict, for a test that plays them for real."""
+
+
+def replayed(path: Path) -> Timeline:
+    """A recording's timeline."""
+    with path.open("rb") as file:
+        session = Session([RecordingSource(file)])
+        while session.pump(final=True):
+            pass
+    return session.timeline
 
 
 def test_ids_are_in_order_and_plays_exist() -> None:
@@ -35,7 +47,7 @@ def test_an_id_is_taken_once() -> None:
     assert CLAIMS[taken].text != "again"
 
 
-@pytest.mark.kernel
+@pytest.mark.kernel(own_network=True)
 def test_decided_by_the_kernel(tmp_path: Path) -> None:
     known = every()
     decided = {one.claim.id: one for one in decide([known[number] for number in QUICK], tmp_path)}
@@ -45,11 +57,13 @@ def test_decided_by_the_kernel(tmp_path: Path) -> None:
         "C28": "confirmed", "C48": "confirmed",
     }  # fmt: skip
     for one in decided.values():
-        assert one.verdict.evidence and Path(one.recording).stat().st_size > 1000
+        assert one.verdict.evidence and len(one.recordings) == len(one.claim.plays)
+        again = one.claim.decide(*(Seen(replayed(Path(path))) for path in one.recordings))
+        assert again == one.verdict, "the recordings to look at show what was decided"
         assert (one.verdict.kind in ("refuted", "refined")) == bool(one.verdict.correction)
 
 
-@pytest.mark.kernel
+@pytest.mark.kernel(own_network=True)
 def test_a_verdict_follows_the_evidence() -> None:
     """The same functions, shown a play in which it is otherwise: what is confirmed there must not be confirmed here."""
     known = every()
@@ -66,6 +80,46 @@ def test_without_probes_it_says_what_is_missing(tmp_path: Path) -> None:
     assert "probes" in one.verdict.evidence or "could not be played" in one.verdict.evidence
 
 
+def performances(monkeypatch: pytest.MonkeyPatch, *complaints: list[str]) -> list[str]:
+    """From now on plays go as told or not, one after another; the list grows with each."""
+    played: list[str] = []
+    went = iter(complaints)
+
+    class Made:
+        timeline = Timeline()
+
+        def __init__(self) -> None:
+            self._wrong = next(went)
+
+        def complaints(self) -> list[str]:
+            return self._wrong
+
+    def performed(stage: Stage, **_: object) -> Made:
+        played.append(stage.scenario.name)
+        return Made()
+
+    monkeypatch.setattr("scenarios.claims.decide.perform", performed)
+    return played
+
+
+def test_a_play_that_went_otherwise_gets_one_more_performance(monkeypatch: pytest.MonkeyPatch) -> None:
+    yes = Claim("C00", "anything", ("refused",), lambda seen: confirmed("it was asked"))
+    played = performances(monkeypatch, ["held up"], [])
+    assert [one.verdict.kind for one in decide([yes], None)] == ["confirmed"] and len(played) == 2
+    played = performances(monkeypatch, ["held up"], ["again"], [])
+    (one,) = decide([yes], None)
+    assert (one.verdict.kind, len(played)) == ("undecided", 2) and "did not go as told: again" in one.verdict.evidence
+
+
+def test_why_a_play_could_not_be_had_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(stage: Stage, **_: object) -> None:
+        raise StageError("no namespace\nand a long story")
+
+    monkeypatch.setattr("scenarios.claims.decide.perform", refuses)
+    (one,) = decide([Claim("C00", "anything", ("refused",), lambda seen: confirmed("never"))], None)
+    assert one.verdict.evidence == "refused could not be played: no namespace"
+
+
 def test_a_claim_whose_play_is_not_there_is_undecided() -> None:
     (one,) = decide([Claim("C00", "anything", ("no-such-play",), lambda seen: confirmed("never asked"))], None)
     assert one.verdict == Verdict("undecided", "no-such-play could not be played: there is no such scenario here")
@@ -76,13 +130,13 @@ def test_slow_ones_are_left_out_when_asked() -> None:
     assert one.verdict.kind == "undecided" and "left out" in one.verdict.evidence
 
 
-@pytest.mark.kernel
+@pytest.mark.kernel(own_network=True)
 def test_command(tmp_path: Path) -> None:
     ran = CliRunner().invoke(synfin, ["verify", "c08", "C03", "--json", "--keep", str(tmp_path)])
     assert ran.exit_code == 0, ran.output
     rows = [json.loads(line) for line in ran.stdout.splitlines()]
     assert [(row["id"], row["verdict"]) for row in rows] == [("C08", "refined"), ("C03", "confirmed")]
-    assert all(Path(row["recording"]).exists() for row in rows)
+    assert all(Path(path).exists() for row in rows for path in row["recordings"])
     table = CliRunner().invoke(synfin, ["verify", "C08", "--markdown", "--keep", str(tmp_path)]).stdout.splitlines()
     assert table[0].startswith("| id |") and table[2].startswith("| C08 | The accept queue holds backlog connections")
 

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from scenarios.actor import Actor
-from scenarios.calls import close, connect, fails
+from scenarios.calls import close, connect, fails, socket
 from scenarios.limits.tw_reuse import scenario
 from tests.scenarios.variants import taken_away
+
+
+def connects_without(me: Actor) -> None:
+    for nth in (1, 0):
+        connection = socket()
+        connect(connection, me.at("server", nth))
+        close(connection)
 
 
 def may_not(me: Actor) -> None:
@@ -20,7 +27,12 @@ def ends(me: Actor) -> None:
 no_timestamps = taken_away(
     scenario,
     "no-timestamps",
-    change={6: {"action": may_not}, 7: {"action": ends}},
+    change={2: {"action": connects_without}, 6: {"action": may_not}, 8: {"action": ends}},
     sysctls={**scenario.sysctls, "net.ipv4.tcp_timestamps": "0"},
-    fails=("after a second it fails", "with it on, connect() ends", "the new connection has the same"),
+    fails=(
+        "after a second it fails",
+        "with it on, connect() ends",
+        "the new connection has the same",
+        "a connection that had no timestamps",
+    ),
 )
