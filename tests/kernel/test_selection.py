@@ -7,6 +7,7 @@ same pair of addresses and ports. Nothing of it may ever appear.
 from __future__ import annotations
 
 import contextlib
+import random
 import socket
 import subprocess
 import sys
@@ -50,10 +51,16 @@ for line in sys.stdin:
 FAMILIES = {"v4": ("4", "127.0.0.1", "127.0.0.1"), "v6": ("6", "::1", "::1"), "mapped": ("6", "::ffff:127.0.0.1", "::")}
 
 
-def free_port(family: str) -> int:
-    with socket.socket(socket.AF_INET if family == "4" else socket.AF_INET6) as one:
-        one.bind(("", 0))
-        return int(one.getsockname()[1])
+def free_ports(count: int) -> list[int]:
+    """Ports below those that the kernel hands out by itself, so that no other test takes them in between."""
+    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    found: list[int] = []
+    while len(found) < count:
+        port = random.randrange(first // 2, first)
+        with socket.socket(socket.AF_INET6) as one, contextlib.suppress(OSError):
+            one.bind(("::", port))  # and so for IPv4
+            found.append(port)
+    return found
 
 
 class Actor:
@@ -102,8 +109,8 @@ def cgroup() -> Iterator[tuple[Path, Path]]:
 def test_all_of_the_play_and_nothing_of_its_twin(how: str, family: str, cgroup: tuple[Path, Path]) -> None:
     outer, inner = cgroup
     address = FAMILIES[family]
-    client, server = free_port(address[0]), free_port(address[0])
-    theirs, again = (client + 1, 0) if how == "port" else (client, server)
+    client, server, other = free_ports(3)
+    theirs, again = (other, 0) if how == "port" else (client, server)
     twins = [Actor(address, "", "", theirs, 0), Actor(address, "", "", theirs, again)]  # the same port; the same pair
     mine = Actor(address, how, str(inner) if how == "cgroup" else "", client, server)
     chosen = {
