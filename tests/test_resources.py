@@ -8,9 +8,9 @@ from functools import cache
 import pytest
 
 from scenarios import recordings
-from tests.tui.stories import C, Story, V, half_close
+from tests.tui.stories import START, C, Story, V, half_close
 from tracer.recording.source import RecordingSource
-from tracer.resources import KINDS, Ledger, Resource, record, resources, table
+from tracer.resources import KINDS, POLL, Ledger, Resource, record, resources, table
 from tracer.session import Session
 from tracer.states import State
 from tracer.timeline import Timeline
@@ -79,7 +79,7 @@ def test_nothing_ahead_of_the_moment_is_told() -> None:
             assert row.born < limit and row.freed < limit
             assert all(order < limit for order, _ in row.most)
     assert ledger.at(0) == []
-    assert {row.kind for row in whole} == set(KINDS)
+    assert {row.kind for row in whole} == set(KINDS) - {POLL}, "no runtime tells of poll descriptors there"
 
 
 def test_growing_and_folding_at_once_give_the_same_table() -> None:
@@ -135,4 +135,38 @@ def test_each_line_of_the_table_is_one_resource() -> None:
     story = Story()
     half_close(story, 1)
     timeline = story.onto()
-    assert len(list(table(timeline, 1))) == 1 + len(resources(timeline, 1))
+    rows = resources(timeline, 1)
+    assert len(list(table(timeline, 1))) == 1 + len({row.side for row in rows}) + len(rows)
+
+
+def test_in_a_narrow_terminal_the_bytes_stand_below_and_nothing_is_wider() -> None:
+    lines = list(table(recorded(), 1, 80))
+    assert [line for line in lines if len(line) > 80] == []
+    assert [line for line in lines if line.lstrip().startswith("at most 840 B of 128 KiB")]
+    assert lines[0].startswith("connection 1, 127.0.0.1:44750 → 127.0.0.1:8080")
+
+
+def test_a_poll_descriptor_is_the_runtime_s_and_of_this_connection_only() -> None:
+    story = Story()
+    story.call(0, 1, C, "socket", -1, ret=5)
+    story.state(1, 1, C, State.CLOSE, State.SYN_SENT)
+    poll_changes(story, (2, 5, "open"), (3, 5, "park"), (4, 9, "open"), (5, 5, "close"), (6, 5, "open"))
+    story.call(7, 1, C, "close", 5, ret=0)
+    rows = [row for row in resources(story.onto(), 1) if row.kind == POLL]
+    assert [(row.name, row.born, row.freed) for row in rows] == [("fd 5 in go", 2, 5), ("fd 5 in go", 6, -1)]
+
+
+def test_a_poll_descriptor_that_was_there_before_has_no_birth() -> None:
+    story = Story()
+    story.call(0, 1, C, "sendto", 9)
+    story.state(1, 1, C, State.ESTABLISHED, State.FIN_WAIT1)
+    poll_changes(story, (2, 9, "readable"), (3, 9, "close"))
+    assert [(row.born, row.freed) for row in resources(story.onto(), 1) if row.kind == POLL] == [(-1, 3)]
+
+
+def poll_changes(story: Story, *changes: tuple[int, int, str]) -> None:
+    """What Go's runtime does to poll descriptors: (ms, descriptor, why)."""
+    for ms, fd, why in changes:
+        head = story._head(1, C) | {"conn": 0, "sock": 0, "side": 0, "addr": 0, "fd": fd}
+        own = {"desc": fd, "rg": b"nil", "wg": b"nil", "why": why.encode(), "runtime": b"go"}
+        story.builder.add("polldesc:change", START + ms * 1_000_000, own, **head)

@@ -1,9 +1,11 @@
 """What one connection takes up, from birth to release: the lifecycle table of its resources.
 
 A connection is many things at once, each with a life of its own. The *descriptor* is a number in a process and goes at
-close(). An *epoll item* watches a descriptor and goes with it (eventpoll_release()). The *request sock* stands in the
-SYN queue until the child is made. The *socket* with its two *buffers* lives on without a descriptor for as long as TCP
-needs it, until it is destroyed (inet_sock_destruct()). The *TIME_WAIT object* remains when all else is gone.
+close(). An *epoll item* watches a descriptor and goes with it (eventpoll_release()). A *poll descriptor* is what a
+language's runtime keeps for each descriptor between its tasks and epoll; the kernel knows nothing of it. The *request
+sock* stands in the SYN queue until the child is made. The *socket* with its two *buffers* lives on without a descriptor
+for as long as TCP needs it, until it is destroyed (inet_sock_destruct()). The *TIME_WAIT object* remains when all else
+is gone.
 
 The table is a fold over the connection's events. What was there before the trace began has no birth, what is still
 there no release, and of what no event speaks there is no row.
@@ -22,9 +24,9 @@ from tracer.states import State
 from tracer.timeline import Event, Timeline
 from tracer.words import duration, label, message, size
 
-FD, ITEM, REQUEST, SOCKET = "descriptor", "epoll item", "request sock", "socket"
+FD, ITEM, POLL, REQUEST, SOCKET = "descriptor", "epoll item", "poll descriptor", "request sock", "socket"
 RECEIVE, SEND, WAIT = "receive buffer", "send buffer", "TIME_WAIT object"
-KINDS: Final = (FD, ITEM, REQUEST, SOCKET, RECEIVE, SEND, WAIT)
+KINDS: Final = (FD, ITEM, POLL, REQUEST, SOCKET, RECEIVE, SEND, WAIT)
 """In the order of the table."""
 
 _DUPS: Final = frozenset({"dup", "dup2", "dup3", "fcntl"})
@@ -181,7 +183,7 @@ class Ledger:
 
     def _ended(self, event: Event, mine: bool) -> None:
         if event.tid == event.pid:
-            for key in [key for key in self._open if key[:2] == (FD, event.pid)]:
+            for key in [key for key in self._open if key[:2] in ((FD, event.pid), (POLL, event.pid))]:
                 self._end(key, event)
             for key in [key for key, (owner, _, _) in self._items.items() if owner == event.pid]:
                 self._forget(key, event)
@@ -194,6 +196,14 @@ class Ledger:
             self._items[key] = (event.pid, event["epfd"], event.fd)
             began = event if event["op"] == _ADD else None
             self._begin(key, ITEM, self._side(event), f"fd {event.fd} in epoll {event['epfd']}", began)
+
+    def _polled(self, event: Event, mine: bool) -> None:
+        key, descriptor = (POLL, event.pid, event.fd), self._open.get((FD, event.pid, event.fd))
+        if event["why"] == "close":
+            self._end(key, event)
+        elif descriptor is not None and key not in self._open:
+            began = event if event["why"] == "open" else None
+            self._begin(key, POLL, descriptor.side, f"fd {event.fd} in {event['runtime']}", began)
 
     def _requested(self, event: Event, mine: bool) -> None:
         if event.name == "request:born":
@@ -248,6 +258,7 @@ _FOLDS: Final[dict[str, Callable[[Ledger, Event, bool], None]]] = {
     "process:fork": Ledger._forked,
     "process:exit": Ledger._ended,
     "epoll:ctl": Ledger._control,
+    "polldesc:change": Ledger._polled,
     "request:born": Ledger._requested,
     "request:gone": Ledger._requested,
     "socket:state": Ledger._state,
@@ -270,7 +281,8 @@ def record(timeline: Timeline, conn: int, row: Resource) -> dict[str, Any]:
         if order < 0:
             return None
         event = timeline[order]
-        return {"order": order, "time": event.time, "event": event.name, "words": message(event)}
+        known = event.evidence.name.lower()
+        return {"order": order, "time": event.time, "event": event.name, "words": message(event), "evidence": known}
 
     return {
         "conn": conn, "resource": row.kind, "side": row.side.name.lower(), "name": row.name, "born": moment(row.born),
@@ -278,21 +290,33 @@ def record(timeline: Timeline, conn: int, row: Resource) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def table(timeline: Timeline, conn: int) -> Iterator[str]:
-    """The table as text, one line a resource, times since the connection's first event."""
+def table(timeline: Timeline, conn: int, width: int = 0) -> Iterator[str]:
+    """The table as text, times since the connection's first event: one line a resource, or two where a buffer's bytes
+    would not fit into ``width`` columns (0: as many as it takes)."""
     rows = resources(timeline, conn)
-    first = next(iter(timeline.indices("conn", conn).tolist()), 0)
-    start = timeline[first].time if rows else 0
+    own = timeline.indices("conn", conn).tolist()
+    start = timeline[own[0]].time if own else 0
+    told = (event.ends for order in own if (event := timeline[order]).side == Side.CLIENT and event.get("dport"))
+    ends = next((words for words in told if "*" not in words), "")
 
     def moment(order: int, otherwise: str) -> str:
         if order < 0:
-            return otherwise
+            return f"{otherwise:>7}"
         event = timeline[order]
-        return f"{duration(event.time - start)} {event.name}"
+        return f"{duration(event.time - start):>7} {event.call + '()' if event.call else event.name}"
 
-    yield f"connection {conn}: {len(rows)} resources seen"
+    yield f"connection {conn}{f', {ends}' if ends else ''}: {len(rows)} resources seen"
+    side = Side.NONE
     for row in rows:
-        of = f" of {size(row.limit)}" if row.limit else ""
-        took = "" if row.bytes is None else f"  at most {size(row.bytes)}{of}"
+        if row.side is not side or row is rows[0]:
+            side = row.side
+            yield f" {side.name.lower() if side else 'either end':<16} {'':<15} {'born':<21} freed"
         born, freed = moment(row.born, "before the trace"), moment(row.freed, "still there")
-        yield f"  {row.side.name.lower():<7} {row.kind:<17} {row.name:<24} {born:<27} → {freed:<27}{took}".rstrip()
+        line = f" {row.kind:<16} {row.name.replace(' of process ', ', pid '):<15} {born:<21} {freed:<24}"
+        of = f" of {size(row.limit)}" if row.limit else ""
+        took = "" if row.bytes is None else f"at most {size(row.bytes)}{of}"
+        if took and 0 < width < len(line) + 1 + len(took):
+            yield line.rstrip()
+            yield f"{'':<18}{took}"
+        else:
+            yield f"{line} {took}".rstrip()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -178,6 +179,7 @@ def print_resources(file: str, *, as_json: bool) -> None:
         raise Trouble(str(failure), USAGE) from None
     feed.read_all()
     timeline = feed.timeline
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
     for conn in np.unique(timeline.column("conn")).tolist():
         if not conn:
             continue
@@ -185,7 +187,7 @@ def print_resources(file: str, *, as_json: bool) -> None:
             for row in resources(timeline, conn):
                 click.echo(json.dumps(record(timeline, conn, row)))
         else:
-            click.echo("\n".join(table(timeline, conn)))
+            click.echo("\n".join(table(timeline, conn, width)))
     for note in feed.notes():
         click.echo(f"synfin: {note}", err=True)
 

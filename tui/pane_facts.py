@@ -114,10 +114,9 @@ def resources(facts: Facts, seen: Seen) -> Table:
         )
         for row in rows
     )  # fmt: skip
+    untold = not len(timeline.indices("kind", NUMBER["polldesc:change"]))
     missing = ("Poll descriptors are kept by a language's runtime: no source tells of them here.",)
-    if len(timeline.indices("kind", NUMBER["polldesc:change"])):
-        missing = ("Poll descriptors stand with the queues.",)
-    return Table(facts.conn, items, missing if items else ())
+    return Table(facts.conn, items, missing if items and untold else ())
 
 
 def programs(facts: Facts, seen: Seen) -> Lines:

@@ -14,8 +14,8 @@ from tui.thread_lanes import task_lane
 SERVER = 2841
 
 
-def told() -> Timeline:
-    """The recorded half-close, whose server turns out to be of Go: three goroutines, two poll descriptors."""
+def recorded() -> Timeline:
+    """The recorded half-close."""
     folder = recordings.folder()
     assert folder is not None
     source = RecordingSource((folder / "half-close.pcapng").open("rb"))
@@ -23,7 +23,12 @@ def told() -> Timeline:
     while not source.finished:
         session.pump(final=True)
     session.stop()
-    timeline = session.timeline
+    return session.timeline
+
+
+def told() -> Timeline:
+    """The same, and its server turns out to be of Go: three goroutines, two poll descriptors."""
+    timeline = recorded()
     time = timeline[len(timeline) - 1].time
     builder = BatchBuilder(Source.RUNTIME, Evidence.OBSERVED)
 
@@ -73,9 +78,10 @@ def test_queues_show_the_poll_descriptor_table_of_the_moment() -> None:
     assert "fd 5    rg" not in before, "not known yet"
 
 
-def test_the_resources_pane_says_where_poll_descriptors_are() -> None:
+def test_the_resources_pane_says_when_no_runtime_tells_of_poll_descriptors() -> None:
     timeline = told()
-    assert "Poll descriptors stand with the queues" in Looking(timeline, len(timeline) - 1).text("resources")
+    assert "no source tells" not in Looking(timeline, len(timeline) - 1).text("resources")
+    assert "no source tells" in Looking(recorded(), len(recorded()) - 1).text("resources")
 
 
 def test_a_task_has_a_lane() -> None:
