@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from scenarios.servers import service
 from scenarios.servers.models import MODELS
 from scenarios.servers.service import COUNTERS, Counters
 
@@ -269,3 +270,11 @@ def test_counters_are_rows_of_one_file(tmp_path: Path) -> None:
     for place, row in enumerate(rows):
         row.add(messages=place + 1)
     assert Counters.read(str(path)) == {name: 6 if name == "messages" else 0 for name in COUNTERS}
+
+
+def test_each_model_can_be_handed_to_a_student() -> None:
+    for name, model in MODELS.items():
+        text = (Path(service.__file__).parent / f"{model.module}.py").read_text()
+        assert len(text.splitlines()) <= 150, name
+        theory = [part.split(".", 1)[0] for part in text.split('"""')[1].strip().split("\n\n")[1:]]
+        assert theory == ["How it works", "What it costs", "When to use it"], name
