@@ -34,8 +34,8 @@ def undecided(why: str, words: str) -> Verdict:
 
 
 def near(cost: Spread, low: float, high: float) -> bool:
-    """True when the claimed figures hold. By the cheapest run: what a busy machine or a tracer does only ever adds."""
-    return low / ROUND <= cost.least <= high * ROUND
+    """True when the claimed figure, or range of figures, holds."""
+    return low / ROUND <= cost.middle <= high * ROUND
 
 
 @measured("C16", "A parked task costs no thread")
@@ -121,13 +121,13 @@ def switch(loads: Loads) -> Verdict:
         coroutine = repeated(switches.coroutines)
     words = (
         f"thread {thread.told(_ns)}, process {process.told(_ns)}, greenlet {task.told(_ns)}, "
-        f"asyncio task {coroutine.told(_ns)}, all on one processor"
+        f"asyncio task {coroutine.told(_ns)}, all on one processor (a figure is taken to hold within a factor of {ROUND})"
     )
     if not thread.above(task) and not process.above(task):
         return undecided("the runs overlap", words)
     if near(thread, 1e-6, 2e-6) and near(task, 0.2e-6, 0.2e-6):
         return confirmed(words)
-    both = f"{_ns(thread.least)} and {_ns(task.least)}"
+    both = f"{_ns(thread.middle)} and {_ns(task.middle)}"
     return refined(f"here {both}; what a runtime does besides (asyncio's loop) costs more than either", words)
 
 
@@ -142,7 +142,7 @@ def goroutines(loads: Loads) -> Verdict:
     words = f"1,000,000 Gosched() between two goroutines on one thread took {took.told(span)}"
     if near(took, 0.2, 0.2):
         return confirmed(words)
-    return refined(f"here {span(took.least)}", words)
+    return refined(f"here {span(took.middle)}", words)
 
 
 @measured("C40", "select and poll cost grows with the number of watched fds, epoll's does not")
