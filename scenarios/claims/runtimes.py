@@ -121,7 +121,7 @@ def switch(loads: Loads) -> Verdict:
         coroutine = repeated(switches.coroutines)
     words = (
         f"thread {thread.told(_ns)}, process {process.told(_ns)}, greenlet {task.told(_ns)}, "
-        f"asyncio task {coroutine.told(_ns)}, all on one processor (a figure is taken to hold within a factor of {ROUND})"
+        f"asyncio task {coroutine.told(_ns)}, all on one processor; figures hold within a factor of {ROUND}"
     )
     if not thread.above(task) and not process.above(task):
         return undecided("the runs overlap", words)
