@@ -20,6 +20,9 @@ from tracer.kernel.btf import BtfError
 SEVERAL: Final = 1000
 ROUND: Final = 2
 """A round figure of an article holds when what is measured is no further from it than by this factor."""
+FLAT: Final = 3
+"""A cost that does not even grow by this factor while connections grow by a thousand does not grow with their number:
+what there is of it comes of memory that is in no cache any more."""
 
 
 def idle(model: str, connections: int) -> Case:
@@ -160,7 +163,8 @@ def grows(loads: Loads) -> Verdict:
     ends = {model: (row[0][1], row[-1][1]) for model, row in told.items()}
     if not all(ends[model][1].above(ends[model][0]) for model in ("select", "poll")):
         return undecided("the runs overlap", words)
-    flat = ends["epoll-level"][1].least < 2 * ends["epoll-level"][0].least  # a busy machine only ever adds
+    few, many = (spread.least for spread in ends["epoll-level"])  # a busy machine only ever adds
+    flat = many < FLAT * few
     return confirmed(words) if flat else refuted("epoll's grows too", words)
 
 
