@@ -113,6 +113,14 @@ def test_code_that_would_call_the_interpreter_is_not_kept(folder: Path) -> None:
     assert not folder.exists()
 
 
+def test_an_index_never_counts_from_the_end(folder: Path) -> None:
+    module = ModuleType("some_module")
+    exec("def item(numbers, place):\n    return numbers[place]", vars(module))
+    code = MachineCode("some_module", [(module, ["item"])], {"item": Entry((np.dtype("i8"), int), 1)}).compile()
+    assert code is not None
+    assert code["item"](np.arange(10, dtype=np.int64)[4:], -1) == 3, "no comparison is spent on it"
+
+
 def test_an_exception_inside_is_one_outside(folder: Path) -> None:
     module = ModuleType("some_module")
     exec(SOURCE, vars(module))

@@ -1,9 +1,10 @@
 """Plain Python functions over integers and arrays as machine code: compiled once on a machine, then loaded from disk.
 
 numba compiles the functions as they stand: each is copied with globals in which the functions it calls are compiled
-ones. What comes out is optimised once more as a whole (numba compiles each function for itself, and passes a table of
-seven arrays as forty-nine numbers) and kept as an object file. To run that, numba is not needed, only llvmlite, which
-is there in a tenth of numba's time and memory. So numba is imported by whoever compiles, and by nobody else.
+ones. One thing is not as in Python: an index below zero does not count from the end, so none may be used. What comes
+out is optimised once more as a whole (numba compiles each function for itself, and passes a table of seven arrays as
+forty-nine numbers) and kept as an object file. To run that, numba is not needed, only llvmlite, which is there in a
+tenth of numba's time and memory. So numba is imported by whoever compiles, and by nobody else.
 
 The first compilation on a machine takes some seconds. Nobody needs to wait for it: ``aside`` has a child process do it
 while the plain functions go on. Where no cache directory can be written, a temporary one serves for this run.
@@ -37,6 +38,8 @@ _OPTIONS: Final = {
     "no_cpython_wrapper": True,
     "no_cfunc_wrapper": True,
 }
+_FORM: Final = 2
+"""Goes up when the same functions are compiled in another way than before."""
 _FINE: Final = (0, -2)
 """What a function compiled by numba returns when nothing was raised: a value, or None."""
 _INTRINSIC: Final = "llvm."
@@ -122,7 +125,8 @@ class MachineCode:
         llvm: Any = importlib.import_module("llvmlite.binding") if _has_llvm() else None
         if llvm is None:
             return "none"
-        parts: list[object] = [sys.version, sys.modules["llvmlite"].__version__, np.__version__, sorted(self._values)]
+        parts: list[object] = [_FORM, sys.version, sys.modules["llvmlite"].__version__, np.__version__]
+        parts += [sorted(self._values)]
         parts += [llvm.get_host_cpu_name(), sorted(llvm.get_host_cpu_features().items())]
         parts += [(name, _spelled(entry.arguments), entry.results) for name, entry in self._entries.items()]
         for module, names in self._functions:
@@ -140,17 +144,18 @@ class MachineCode:
         llvm: Any = importlib.import_module("llvmlite.binding")
         scope: dict[str, Any] = dict(self._values)
         whole: Any = None
-        for module, names in self._functions:
-            for name in names:
-                copy = types.FunctionType(vars(module)[name].__code__, vars(module) | scope, name)
-                if name in self._entries:
-                    signature = _signature(numba, self._entries[name])
-                    one = _module_of(llvm, numba.njit(signature, **_OPTIONS)(copy), name)
-                    if whole is None:
-                        whole = one
-                    else:
-                        whole.link_in(one)
-                scope[name] = numba.njit(**_OPTIONS)(copy)
+        with _from_the_front(numba):
+            for module, names in self._functions:
+                for name in names:
+                    copy = types.FunctionType(vars(module)[name].__code__, vars(module) | scope, name)
+                    if name in self._entries:
+                        signature = _signature(numba, self._entries[name])
+                        one = _module_of(llvm, numba.njit(signature, **_OPTIONS)(copy), name)
+                        if whole is None:
+                            whole = one
+                        else:
+                            whole.link_in(one)
+                    scope[name] = numba.njit(**_OPTIONS)(copy)
         return _optimised(llvm, whole)
 
     def _write(self, code: bytes) -> None:
@@ -266,6 +271,29 @@ def _signature(numba: Any, entry: Entry) -> Any:
     results = (numba.void, numba.int64)[entry.results] if entry.results < 2 else numba.types.UniTuple(
         numba.int64, entry.results)  # fmt: skip
     return results(*kinds)
+
+
+@contextlib.contextmanager
+def _from_the_front(numba: Any) -> Iterator[None]:
+    """Have numba take every index as it is.
+
+    In Python a negative one counts from the end, which numba pays for with a comparison in front of every byte that is
+    read; no function compiled here uses that. Where another numba has no such place, compiled code is only slower.
+    """
+
+    def as_it_is(context: Any, builder: Any, kind: Any, index: Any, size: Any) -> Any:
+        return context.cast(builder, index, kind, numba.types.intp if kind.signed else numba.types.uintp)
+
+    arrays = importlib.import_module("numba.np.arrayobj")
+    usual = getattr(arrays, "fix_integer_index", None)
+    if usual is None:
+        yield
+        return
+    arrays.fix_integer_index = as_it_is  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        arrays.fix_integer_index = usual  # type: ignore[attr-defined]
 
 
 def _module_of(llvm: Any, function: Any, name: str) -> Any:
