@@ -23,7 +23,8 @@ class _Left(Exception):
 
 def on_screen(request: Request, monitor: Monitor | None) -> list[Done]:
     """Show the loads until they are over and the screen is left; those that came to their end. Raises LoadFailed."""
-    feed = LoadFeed(request.title, tuple(case.label for case in request.cases), request.rows, request.runs)
+    title = f"{request.title}   {monitor.address}" if monitor is not None else request.title
+    feed = LoadFeed(title, tuple(case.label for case in request.cases), request.rows, request.runs)
     done: list[Done] = []
     left = threading.Event()
 
