@@ -1,16 +1,21 @@
 """What being traced costs: the same work with probes off and on, in turns, beside other tools on the same work.
 
-    python bench/overhead.py [ROUNDS [TOOL ...]]        default: 5 rounds of every tool that is installed
-    python bench/overhead.py probes                     what each probe costs, by the kernel's own account (bpf_stats)
+    python bench/overhead.py [ROUNDS [TOOL ...]] [--write]  5 rounds of every tool that is installed
+    python bench/overhead.py probes [--write]               what each probe costs, as the kernel counts (bpf_stats)
 
 Two processes of this file's own do the work: `connect` opens a connection, echoes once and closes, each time to another
 loopback address (one four-tuple range would run out of ports and hide all cost); `echo` goes back and forth on one
-connection. Every measurement with a tool stands right behind one without, so that whatever else the machine does meets
-both; the median of the ratios is printed. Three numbers a tool, as more than the time without it:
+connection. It is done in slices of a tenth of a second: some without the tool, some with it, some without again, and of
+each the median counts, so that what else the machine does meets all three and is thrown out where it is short. A round
+gives with / without; of the rounds the median, and the lowest and highest, are printed. Three numbers a tool, as more
+than without it:
 
-  time      wall clock for the same work: what a user waits. Only to be trusted on an idle machine
-  work      processor time charged to the working processes, in which probes run too
-  + tool    the same and the processor time of the tool itself
+  work      processor time charged to the working processes. Probes run on their account: over loopback both ends of the
+            stack do too, in the softirq that ends the sender's system call. Hardly depends on what else is running
+  time      the same by the clock: what a user waits. Only to be trusted on an idle machine
+  + tool    work and the processor time of the tool itself
+
+The tables are Markdown; --write puts them into docs/overhead.md.
 """
 
 from __future__ import annotations
@@ -24,18 +29,23 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from tracer.kernel.attach import bpf
-from tracer.kernel.source import Filter, KernelSource
+from tracer.kernel.source import RECORDING_BYTES, Filter, KernelSource
 from tracer.kernel.symbols import addresses
 
 PORT: Final = 7117
-COUNTS: Final = {"connect": 15000, "echo": 60000}
-"""Operations in one measurement: about a second."""
+SLICES: Final = {"connect": 2000, "echo": 10000}
+"""Operations in one slice: about a tenth of a second."""
+MOST: Final = 7
+ENOUGH: Final = 2.0
+"""Slices measured in a row, fewer when they took so many seconds."""
+DOCS: Final = Path(__file__).parents[1] / "docs" / "overhead.md"
 TICK: Final = os.sysconf("SC_CLK_TCK")
 READY: Final = 2.5
 """Seconds that every tool gets to begin."""
@@ -85,11 +95,11 @@ class Work:
         self.client = start("client")
         self.pids = (self.server.pid, self.client.pid)
 
-    def run(self, what: str, tool: int | None = None) -> tuple[float, float, float]:
+    def run(self, what: str, count: int, tool: int | None = None) -> tuple[float, float, float]:
         """Seconds by the clock, of processor time of the two, and of the tool, for one measurement."""
         assert self.client.stdin and self.client.stdout
         before, tool_before, began = sum(map(_spent, self.pids)), _spent(tool) if tool else 0.0, time.monotonic()
-        print(what, COUNTS[what], file=self.client.stdin, flush=True)
+        print(what, count, file=self.client.stdin, flush=True)
         self.client.stdout.readline()
         took = time.monotonic() - began
         return took, sum(map(_spent, self.pids)) - before, (_spent(tool) - tool_before) if tool else 0.0
@@ -183,74 +193,37 @@ def _running(command: list[str], folder: str) -> Iterator[int | None]:
             process.wait()
 
 
-def measure(work: Work, command: list[str], what: str, folder: str) -> tuple[float, float, float] | str:
-    """Time, work, work and tool: each with the tool by each without."""
+def _slices(work: Work, what: str, tool: int | None = None) -> tuple[float, ...]:
+    """Processor time of the work, time, and processor time of both: medians of some slices, as many as fit."""
+    work.run(what, SLICES[what] // 10)
+    found: list[tuple[float, ...]] = []
+    until = time.monotonic() + ENOUGH
+    while len(found) < MOST and (not found or time.monotonic() < until):
+        took, spent, tools = work.run(what, SLICES[what], tool)
+        found.append((spent, took, spent + tools))
+    return tuple(statistics.median(column) for column in zip(*found, strict=True))
+
+
+def measure(work: Work, command: list[str], what: str, folder: str) -> tuple[float, ...] | str:
+    """Work, time, work and tool: each with the tool by each without; or why there is nothing to measure."""
+    before = _slices(work, what)
     with _running(command, folder) as tool:
         if tool is None:
             lines = Path(folder, "words").read_text(errors="replace").strip().splitlines()
             told = (line for line in lines if "header" in line or "ERROR" in line)
             return next(told, lines[-1] if lines else "ended")
-        work.run(what, tool)
-        on = work.run(what, tool)
-    off = work.run(what)
-    return on[0] / off[0], on[1] / off[1], (on[1] + on[2]) / off[1]
+        on = _slices(work, what, tool)
+    after = _slices(work, what)
+    return tuple(2 * with_it / (one + other) for with_it, one, other in zip(on, before, after, strict=True))
 
 
-def probes() -> None:
-    """Runs and time of every program for one operation. Taking the time costs some 20 ns a run and is counted in."""
-    counting = bpf(32, struct.pack("<I", 0))  # BPF_ENABLE_STATS, BPF_STATS_RUN_TIME: while this descriptor is open
-    work, source = Work(), KernelSource()
-    source.start(Filter(processes=frozenset(work.pids)))
-    try:
-        for what, count in COUNTS.items():
-            work.run(what)
-            before, events = source.runs(), source.losses()
-            spent = work.run(what)[1]
-            after, more = source.runs(), source.losses()
-            tried = more.written + more.lost - events.written - events.lost
-            print(f"\n{what}: {spent / count * 1e6:.0f} us of processor time, {tried / count:.0f} events each, traced")
-            print(f"{'':<28} {'runs each':>10} {'ns a run':>10} {'us each':>10}")
-            whole = 0
-            for name, (runs, time_ns) in after.items():
-                runs, time_ns = runs - before[name][0], time_ns - before[name][1]
-                whole += time_ns
-                if runs > count / 50:
-                    print(f"{name:<28} {runs / count:>10.2f} {time_ns / runs:>10.0f} {time_ns / count / 1000:>10.2f}")
-            print(f"{'all':<50} {whole / count / 1000:>10.2f}")
-    finally:
-        source.stop()
-        os.close(counting)
-        work.end()
-
-
-def main() -> None:
-    """Run and print."""
-    if sys.argv[1:2] == ["probes"]:
-        probes()
-        return
-    if sys.argv[1:2] in (["serve"], ["client"]):
-        serve() if sys.argv[1] == "serve" else client()
-        return
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
-    work = Work()
-    with tempfile.TemporaryDirectory(prefix="synfin-bench-", dir=os.environ.get("BENCH_DIR")) as folder:
-        try:
-            tools = {name: command for name, command in _tools(work.pids, folder).items()
-                     if not sys.argv[2:] or name in sys.argv[2:]}  # fmt: skip
-            for what in COUNTS:
-                _table(work, tools, what, rounds, folder)
-        finally:
-            work.end()
-
-
-def _table(work: Work, tools: dict[str, list[str]], what: str, rounds: int, folder: str) -> None:
-    work.run(what)
-    bare = [work.run(what) for _ in range(rounds)]
-    took, spent = (statistics.median(column) / COUNTS[what] * 1e6 for column in list(zip(*bare, strict=True))[:2])
-    print(f"\n{what}: {took:.0f} us by the clock, {spent:.0f} us of processor time each, untraced; "
-          f"load of the machine {os.getloadavg()[0]:.1f}")  # fmt: skip
-    print(f"{'':<20} {'time':>8} {'work':>8} {'+ tool':>8}   range of the last")
-    found: dict[str, list[tuple[float, float, float]]] = {name: [] for name in tools}
+def _rounds(work: Work, tools: dict[str, list[str]], what: str, rounds: int, folder: str) -> list[str]:
+    spent, took, _ = (value / SLICES[what] * 1e6 for value in _slices(work, what))
+    lines = [f"{what}: {spent:.0f} us of processor time and {took:.0f} us by the clock each without a tool; "
+             f"{rounds} rounds, load of the machine {os.getloadavg()[0]:.1f}.", "",
+             f"| {what} | work | lowest to highest | time | lowest to highest | work + tool |",
+             "|---|---|---|---|---|---|"]  # fmt: skip
+    found: dict[str, list[tuple[float, ...]]] = {name: [] for name in tools}
     missing: dict[str, str] = {}
     for _ in range(rounds):
         for name, command in tools.items():
@@ -263,13 +236,104 @@ def _table(work: Work, tools: dict[str, list[str]], what: str, rounds: int, fold
                 missing[name] = one
             else:
                 found[name].append(one)
-    for name in tools:
-        if name in missing or not found[name]:
-            print(f"{name:<20} {missing.get(name, '')[:90]}")
+    for name, values in found.items():
+        if name in missing or not values:
+            lines.append(f"| {name} | not measured: {missing.get(name, '')[:90]} | | | | |")
             continue
-        columns = list(zip(*found[name], strict=True))
-        cells = " ".join(f"{statistics.median(column) - 1:>+8.0%}" for column in columns)
-        print(f"{name:<20} {cells}   {min(columns[2]) - 1:+.0%} to {max(columns[2]) - 1:+.0%}")
+        work_more, time_more, both = (sorted(more) for more in zip(*values, strict=True))
+        cells = (f"{_more(work_more)} | {_range(work_more)}", f"{_more(time_more)} | {_range(time_more)}", _more(both))
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return lines
+
+
+def _more(ratios: list[float]) -> str:
+    return f"{statistics.median(ratios) - 1:+.0%}"
+
+
+def _range(ratios: list[float]) -> str:
+    return f"{ratios[0] - 1:+.0%} to {ratios[-1] - 1:+.0%}"
+
+
+def _lower(values: list[float]) -> float:
+    """The lower quartile: what it takes when nothing else on the machine gets in between."""
+    return sorted(values)[len(values) // 4]
+
+
+def probes() -> list[str]:
+    """Runs and time of every program for one operation. Taking the time costs some 20 ns a run and is counted in."""
+    counting = bpf(32, struct.pack("<I", 0))  # BPF_ENABLE_STATS, BPF_STATS_RUN_TIME: while this descriptor is open
+    work, source, ended = Work(), KernelSource(ring_bytes=dict(RECORDING_BYTES)), threading.Event()
+    source.start(Filter(processes=frozenset(work.pids)))
+
+    def drain() -> None:  # full rings would take no records, and those cost nothing
+        while not ended.wait(0.04):
+            source.drain()
+            while source.more:
+                source.drain()
+
+    drainer = threading.Thread(target=drain)
+    drainer.start()
+    lines = []
+    try:
+        for what, count in (("connect", 400), ("echo", 2000)):
+            work.run(what, 10 * count)
+            events, spent, slices = source.losses(), [], []
+            for _ in range(60):
+                before = source.runs()
+                spent.append(work.run(what, count)[1] / count * 1e6)
+                after = source.runs()
+                pairs = {name: zip(after[name], before[name], strict=True) for name in after}
+                slices.append({name: [(one - other) / count for one, other in pair] for name, pair in pairs.items()})
+            more = source.losses()
+            tried = more.written + more.lost - events.written - events.lost
+            each = f"{what}: {_lower(spent):.0f} us of processor time, {tried / count / 60:.0f} events each, traced"
+            loss = f"{(more.lost - events.lost) / tried:.1%} lost."
+            lines += ["", f"{each}; {loss}", "", f"| {what} | runs each | us each |", "|---|---|---|"]
+            whole = 0.0
+            for name in slices[0]:
+                runs, took = (_lower([one[name][column] for one in slices]) for column in (0, 1))
+                whole += took
+                if runs > 0.02:
+                    lines.append(f"| {name} | {runs:.2f} | {took / 1000:.2f} |")
+            lines.append(f"| all | | {whole / 1000:.2f} |")
+    finally:
+        ended.set()
+        drainer.join()
+        source.stop()
+        os.close(counting)
+        work.end()
+    return lines[1:]
+
+
+def _tell(mark: str, lines: list[str], *, write: bool) -> None:
+    """Print, and put between the marks in the documentation when asked to."""
+    print("\n".join(lines))
+    if write:
+        begin, end = f"<!-- {mark} -->\n", f"<!-- end of {mark} -->\n"
+        before, _, rest = DOCS.read_text().partition(begin)
+        DOCS.write_text(before + begin + "\n".join(("", *lines, "", "")) + end + rest.partition(end)[2])
+
+
+def main() -> None:
+    """Run and print."""
+    words = [word for word in sys.argv[1:] if word != "--write"]
+    write = len(words) < len(sys.argv) - 1
+    if words[:1] in (["serve"], ["client"]):
+        serve() if words[0] == "serve" else client()
+    elif words[:1] == ["probes"]:
+        _tell("probes", probes(), write=write)
+    else:
+        work = Work()
+        with tempfile.TemporaryDirectory(prefix="synfin-bench-", dir=os.environ.get("BENCH_DIR")) as folder:
+            try:
+                tools = {name: command for name, command in _tools(work.pids, folder).items()
+                         if not words[1:] or name in words[1:]}  # fmt: skip
+                lines: list[str] = []
+                for what in SLICES:
+                    lines += ["", *_rounds(work, tools, what, int(words[0]) if words else 5, folder)]
+                _tell("tools", lines[1:], write=write)
+            finally:
+                work.end()
 
 
 if __name__ == "__main__":

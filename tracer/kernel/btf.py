@@ -204,6 +204,10 @@ class Btf:
         type_id = self.find(name, STRUCT, UNION)
         return self._size(type_id) if type_id else None
 
+    def struct(self, name: str) -> int | None:
+        """Id of a struct, None when this kernel has none of that name."""
+        return self.find(name, STRUCT) or None
+
     def enum(self, name: str) -> dict[int, str]:
         """Value -> name of an enum; empty when this kernel has none of that name."""
         type_id = self.find(name, ENUM, ENUM64)
@@ -244,7 +248,7 @@ class Btf:
         return Prototype(type_id, tuple(args))
 
     def function(self, name: str) -> int | None:
-        """Id of a function of the kernel (what fentry attaches to); None when it has none of that name."""
+        """Id of a function of the kernel (for fentry, for calls of kfuncs); None when it has none of that name."""
         return self.find(name, FUNC) or None
 
 
@@ -301,6 +305,8 @@ class KernelTypes:
                 answer = None if (field := self.btf.field(name)) is None else asdict(field)
             case "size":
                 answer = self.btf.size(name)
+            case "struct":
+                answer = self.btf.struct(name)
             case "enum":
                 answer = {str(value): text for value, text in self.btf.enum(name).items()}
             case "tracepoint":
@@ -319,6 +325,11 @@ class KernelTypes:
     def size(self, name: str) -> int | None:
         """As `Btf.size`."""
         answer = self._ask(f"size {name}")
+        return None if answer is None else int(answer)
+
+    def struct(self, name: str) -> int | None:
+        """As `Btf.struct`."""
+        answer = self._ask(f"struct {name}")
         return None if answer is None else int(answer)
 
     def enum(self, name: str) -> dict[int, str]:

@@ -3,7 +3,8 @@
 No probe names a kernel struct. It calls an accessor, ``sk_state(pointer, typed)``, whose offset and width come from the
 running kernel's BTF; what this kernel lacks gets ``HAVE_... 0`` and an accessor that returns 0. Some fields have had
 several homes over the years: the first path that exists wins. ``typed`` says whether the verifier knows the pointer's
-type (tp_btf, and a pointer that came as an argument): then the accessor is a plain load, else a bpf_probe_read_kernel.
+type (tp_btf, and a pointer that came as an argument): then the accessor is a plain load; else the verifier is told it
+(bpf_rdonly_cast, since 6.2) and it is one all the same, or it is a bpf_probe_read_kernel, ten times as long.
 
 The names behind the #defines of include/net/sock.h are the real ones here: skc_state, not sk_state.
 """
@@ -25,6 +26,10 @@ class Types(Protocol):
 
     def size(self, name: str) -> int | None:
         """Bytes of a struct."""
+        ...
+
+    def struct(self, name: str) -> int | None:
+        """BTF id of a struct."""
         ...
 
     def tracepoint(self, name: str) -> Prototype | None:
@@ -104,14 +109,15 @@ _SIGNED: Final = {1: "s8", 2: "s16", 4: "s32", 8: "s64"}
 
 def find(types: Types, row: Row) -> Field | None:
     """Where the row's field lies in this kernel."""
-    for path in row.paths:
-        field = types.field(path)
-        if field is not None:
-            return field
-    return None
+    return next((field for path in row.paths if (field := types.field(path)) is not None), None)
 
 
-def _accessor(name: str, field: Field | None) -> list[str]:
+def home(types: Types, row: Row) -> str:
+    """The struct in which the row's field lies in this kernel; "" when there is none."""
+    return next((path.partition(".")[0] for path in row.paths if types.field(path) is not None), "")
+
+
+def _accessor(name: str, field: Field | None, btf_id: int) -> list[str]:
     if field is None:
         return [
             f"#define HAVE_{name} 0",
@@ -123,7 +129,7 @@ def _accessor(name: str, field: Field | None) -> list[str]:
     if not width or (not field.bits and width != field.size):
         return lines  # an array or struct: only its place is asked for
     c = (_SIGNED if field.signed and not field.bits else _UNSIGNED)[width]
-    value = f"LD({c}, typed, p, {field.offset})"
+    value = f"LD({c}, typed, p, {field.offset}, {btf_id:#x})"
     if field.bits:
         value = f"({value} >> {field.bit}) & {(1 << field.bits) - 1:#x}"
     return [*lines, f"static __always_inline {c} {name}(u64 p, const int typed) {{ return {value}; }}"]
@@ -131,7 +137,8 @@ def _accessor(name: str, field: Field | None) -> list[str]:
 
 def c_accessors(types: Types) -> str:
     """C text of all accessors for this kernel."""
-    return "\n".join(line for row in FIELDS for line in _accessor(row.accessor, find(types, row))) + "\n"
+    rows = ((row, find(types, row), types.struct(home(types, row)) or 0) for row in FIELDS)
+    return "\n".join(line for row, field, btf_id in rows for line in _accessor(row.accessor, field, btf_id)) + "\n"
 
 
 def missing(types: Types) -> list[str]:

@@ -36,9 +36,12 @@ _MAP_CREATE, _GET_INFO_BY_FD = 0, 15
 _INFO_BYTES: Final = 88
 _INSTRUCTION: Final = np.dtype([("code", "u1"), ("registers", "u1"), ("offset", "<i2"), ("immediate", "<i4")])
 _LOAD_64, _PSEUDO_MAP_FD = 0x18, 1
+_CALL, _PSEUDO_KFUNC_CALL = 0x85, 2
+KFUNC: Final = 1 << 30
+"""Added to the BTF id of a kernel function, the number that the text calls it by: helpers have small numbers."""
 _KEPT: Final = 6
 """Images in the cache folder; older ones go."""
-_VERSION: Final = "1"
+_VERSION: Final = "2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,7 @@ class Image:
         """From instructions with descriptors in place and the descriptors by map name."""
         names = sorted(descriptors)
         position = {descriptors[name]: index for index, name in enumerate(names)}
-        relocated = {name: _translate(code, position) for name, code in programs.items()}
+        relocated = {name: _call_kfuncs(_translate(code, position)) for name, code in programs.items()}
         return cls(tuple(MapSpec.of(name, descriptors[name]) for name in names), relocated)
 
     def to_json(self) -> str:
@@ -160,6 +163,16 @@ def _translate(code: bytes, numbers: dict[int, int]) -> bytes:
     instructions = np.frombuffer(code, _INSTRUCTION).copy()
     loads = np.flatnonzero((instructions["code"] == _LOAD_64) & (instructions["registers"] >> 4 == _PSEUDO_MAP_FD))
     instructions["immediate"][loads] = [numbers[number] for number in instructions["immediate"][loads].tolist()]
+    return instructions.tobytes()
+
+
+def _call_kfuncs(code: bytes) -> bytes:
+    """Calls of `KFUNC` + id become calls of the kernel function of that BTF id, which clang has no way to say."""
+    instructions = np.frombuffer(code, _INSTRUCTION).copy()
+    calls = (instructions["code"] == _CALL) & (instructions["registers"] >> 4 == 0)
+    calls &= instructions["immediate"] >= KFUNC
+    instructions["registers"][calls] = _PSEUDO_KFUNC_CALL << 4
+    instructions["immediate"][calls] -= KFUNC
     return instructions.tobytes()
 
 

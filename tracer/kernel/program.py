@@ -11,6 +11,7 @@ from tracer.events import c_declarations
 from tracer.kernel.attach import Mode
 from tracer.kernel.btf import KernelTypes
 from tracer.kernel.fields import c_accessors
+from tracer.kernel.image import KFUNC
 from tracer.kernel.probes import SYMBOLS, TEXTS
 from tracer.kernel.ring import HEADER_BYTES
 from tracer.kernel.syscalls import CALL, MAX_NUMBER
@@ -34,11 +35,12 @@ _ARGUMENTS: Final = (
 """Tracepoints that have got arguments over the years: with at least so many the text may read the last of them."""
 
 
-def constants(types: KernelTypes, mode: Mode, pages: dict[Ring, int]) -> dict[str, int]:
-    """Every number the text leaves open."""
+def constants(types: KernelTypes, mode: Mode, pages: dict[Ring, int], *, casts: bool = True) -> dict[str, int]:
+    """Every number the text leaves open; `casts`: give numbers types where the kernel can."""
     switch = types.tracepoint("sched_switch")
     values = {
         "TYPED": int(mode is Mode.TP_BTF),
+        "CAST": KFUNC + cast if casts and mode is Mode.TP_BTF and (cast := types.function("bpf_rdonly_cast")) else 0,
         "HZ": jiffy_rate(),
         "MAX_HEADER": MAX_HEADER_BYTES,
         "MAX_READY": MAX_READY,
@@ -60,9 +62,9 @@ def constants(types: KernelTypes, mode: Mode, pages: dict[Ring, int]) -> dict[st
     return values
 
 
-def program_text(types: KernelTypes, mode: Mode, pages: dict[Ring, int]) -> str:
+def program_text(types: KernelTypes, mode: Mode, pages: dict[Ring, int], *, casts: bool = True) -> str:
     """The whole C text for this kernel, this mode and rings of that many pages: the same text compiles to the same."""
-    values = constants(types, mode, pages)
+    values = constants(types, mode, pages, casts=casts)
     defines = "".join(f"#define {name} {value:#x}{'ULL' if value >> 31 else ''}\n" for name, value in values.items())
     folder = files("tracer.kernel") / "text"
     pieces = {name: (folder / name).read_text(encoding="utf-8") for name in TEXTS}

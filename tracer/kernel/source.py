@@ -47,6 +47,8 @@ RECORDING_BYTES: Final = {Ring.SMALL: 32 << 20, Ring.OBJECT: 32 << 20, Ring.SOCK
 PORTION: Final = 1 << 13
 """Records taken from a ring at once."""
 _ESSENTIAL: Final = Group.STATES
+_WAYS: Final = ((Mode.TP_BTF, True), (Mode.TP_BTF, False), (Mode.RAW_TP, False))
+"""How to load, cheapest first, and whether with casts (text/common.c): a kernel may have them and yet refuse ours."""
 
 
 class KernelError(Exception):
@@ -98,7 +100,8 @@ class _Queue:
 class KernelSource:
     """The probes of this machine. `start` puts them on, `drain` brings events, `stop` takes everything off.
 
-    `mode` None means: tp_btf, and raw_tp where the kernel refuses that.
+    `mode` None means: tp_btf, and raw_tp where the kernel refuses that; each with its records read in the cheapest way
+    that the kernel takes.
     """
 
     groups: frozenset[Group] = ALL_GROUPS
@@ -128,14 +131,15 @@ class KernelSource:
         try:
             types = KernelTypes()
             symbols = addresses(SYMBOLS)
-            if self.mode is not None:
-                self._load(types, symbols, self.mode, followed)
-            else:
+            ways = [way for way in _WAYS if self.mode in (None, way[0])]
+            for mode, casts in ways:
                 try:
-                    self._load(types, symbols, Mode.TP_BTF, followed)
+                    self._load(types, symbols, mode, followed, casts=casts)
+                    break
                 except AttachError:
+                    if (mode, casts) == ways[-1]:
+                        raise
                     self._let_go()
-                    self._load(types, symbols, Mode.RAW_TP, followed)
             types.save()
         except (BtfError, BccMissing, CompileError, AttachError, OSError) as error:
             self._let_go()
@@ -144,9 +148,9 @@ class KernelSource:
             self._let_go()
             raise
 
-    def _load(self, types: KernelTypes, symbols: dict[str, int], mode: Mode, followed: Filter) -> None:
+    def _load(self, types: KernelTypes, symbols: dict[str, int], mode: Mode, followed: Filter, *, casts: bool) -> None:
         constants = {PLACEHOLDER[name]: symbols.get(name, 0) for name in SYMBOLS}
-        self._module = self._made(image_of(types, mode), constants)
+        self._module = self._made(image_of(types, mode, casts=casts), constants)
         self.running_mode = mode
         self._order.reasons = Reasons(types)
         self._fill_maps(followed)
@@ -346,12 +350,12 @@ class KernelSource:
             self._module = None
 
 
-def image_of(types: KernelTypes, mode: Mode) -> Image:
+def image_of(types: KernelTypes, mode: Mode, *, casts: bool = True) -> Image:
     """The programs for this kernel: from the cache, or compiled now and kept. Raises CompileError, BccMissing.
 
     The rings in it are of one page each: their size is said when an image is used.
     """
-    text = program_text(types, mode, dict.fromkeys(RINGS, 1))
+    text = program_text(types, mode, dict.fromkeys(RINGS, 1), casts=casts)
     images = Images()
     image = images.get(text)
     if image is None:

@@ -1,8 +1,9 @@
 /* Common ground of all probes: reading memory, rings with exact counts, the head of a record.
  *
  * TYPED is 1 when programs are loaded as tp_btf: pointers that come as arguments have a type that the verifier knows
- * and are read by plain loads. Everything reached by a detour (fd tables, timers, wait queues) is read by
- * bpf_probe_read_kernel in both modes, hence the flag that every accessor takes.
+ * and are read by plain loads. What is reached by a detour (fd tables, timers, wait queues) is a number to it, hence
+ * the flag that every accessor takes: such a number is read by bpf_probe_read_kernel, or, where CAST says that there is
+ * a bpf_rdonly_cast (which costs nothing, the verifier takes it out again), is given its type and loaded plainly too.
  */
 
 static u64 (*current_task)(void) = (void *)35;               /* bpf_get_current_task, hidden from BCC's rewriter */
@@ -12,7 +13,12 @@ static void *(*as_tcp_sock)(void *sk) = (void *)137;        /* bpf_skc_to_tcp_so
 #define READ(T) \
     static __always_inline T read_##T(u64 p) { T v = 0; bpf_probe_read_kernel(&v, sizeof(v), (void *)p); return v; }
 READ(u8) READ(u16) READ(u32) READ(u64) READ(s8) READ(s16) READ(s32) READ(s64)
-#define LD(T, typed, p, at) ((typed) ? *(volatile T *)((p) + (at)) : read_##T((p) + (at)))
+#if CAST
+static u64 (*as_type)(u64 p, u32 btf_id) = (void *)CAST;
+#define LD(T, typed, p, at, btf_id) (*(volatile T *)(((typed) ? (p) : as_type(p, btf_id)) + (at)))
+#else
+#define LD(T, typed, p, at, btf_id) ((typed) ? *(volatile T *)((p) + (at)) : read_##T((p) + (at)))
+#endif
 
 /* ACCESSORS */
 
@@ -79,6 +85,10 @@ static __always_inline void head(struct head *h, u16 kind, u64 addr, u64 cookie,
 /* ---- addresses: two host-order halves, IPv4 as ::ffff:a.b.c.d; the beginning of sock, request_sock and timewait alike */
 
 static __always_inline void v4(u64 *to, u32 be) { to[0] = 0; to[1] = 0xffff00000000ULL | __builtin_bswap32(be); }
+static __always_inline u64 halves(u32 high, u32 low)
+{
+    return (u64)__builtin_bswap32(high) << 32 | __builtin_bswap32(low);
+}
 static __always_inline void v6(u64 *to, u64 from)
 {
     bpf_probe_read_kernel(to, 16, (void *)from);

@@ -15,13 +15,17 @@ BPF_HASH(cgroup_set, u64, u32, 1024);                       /* id of a cgroup of
 #define INHERIT 2                                           /* its children are followed */
 
 struct port_key { u32 netns; u32 port; };
-struct followed { u64 cookie; struct port_key listens; u64 learned; }; /* listens: port 0: no; learned: its tuple is */
+struct followed { u64 cookie; struct port_key listens; u64 learned; };
+/* listens: port 0: no; learned: 0: not its tuple */
 BPF_HASH(sockets, u64, struct followed, 131072);            /* address of a followed socket, until it is freed */
 
-/* What is no socket (a received packet, a TIME_WAIT object, a drop) is known by its tuple, as a followed socket has it,
- * or by the port of a followed listener. */
+/* What is no socket (a received packet, a TIME_WAIT object, a drop) is known by its tuple, or by the port of a followed
+ * listener. A connection has one entry, which says which of its ends are followed sockets'. */
 struct pair { u32 netns; u16 port; u16 peer_port; u64 own[2]; u64 peer[2]; };
 BPF_TABLE("lru_hash", struct pair, u32, pairs, 65536);
+#define FIRST_END 1
+#define SECOND_END 2
+#define BOTH_ENDS 3
 BPF_HASH(ports, struct port_key, u32, 8192);                /* -> how many followed sockets listen there */
 
 static __always_inline u32 followed_task(u32 tgid) { u32 *how = tree.lookup(&tgid); return how ? *how & FOLLOW : 0; }
@@ -69,7 +73,7 @@ static __always_inline int followed_cgroup(u64 cgroup)
 /* That of the task which made the socket, for an accepted one its listener's: cgroup_sk_alloc(), cgroup_sk_clone() */
 static __always_inline int followed_sock_cgroup(u64 sk)
 {
-    u64 cgroup = sk_cgroup(sk, 0);                          /* a plain number: bits of a typed pointer may not be tested */
+    u64 cgroup = read_u64(sk + AT_sk_cgroup);               /* a plain number: bits of a typed pointer may not be tested */
     return !(cgroup & 1) && followed_cgroup(cgroup);        /* before 5.16 an odd value is a net_cls id */
 }
 
@@ -119,20 +123,44 @@ static __always_inline void pair_of(struct pair *p, u64 sk, const int typed)
     }
 }
 
-static __always_inline void turned(struct pair *to, struct pair *from)
+static __always_inline int same_pair(struct pair *a, struct pair *b)
 {
-    to->netns = from->netns;
-    to->port = from->peer_port;
-    to->peer_port = from->port;
-    to->own[0] = from->peer[0]; to->own[1] = from->peer[1];
-    to->peer[0] = from->own[0]; to->peer[1] = from->own[1];
+    return a->netns == b->netns && a->port == b->port && a->peer_port == b->peer_port &&
+           a->own[0] == b->own[0] && a->own[1] == b->own[1] && a->peer[0] == b->peer[0] && a->peer[1] == b->peer[1];
 }
 
+/* The connection as the map has it, both ends in one order; returns the bit of p's own end. */
+static __always_inline u32 sorted_pair(struct pair *to, struct pair *p)
+{
+    *to = *p;
+    if (p->port < p->peer_port ||
+        (p->port == p->peer_port && (p->own[1] < p->peer[1] || (p->own[1] == p->peer[1] && p->own[0] <= p->peer[0]))))
+        return FIRST_END;
+    to->port = p->peer_port;
+    to->peer_port = p->port;
+    to->own[0] = p->peer[0]; to->own[1] = p->peer[1];
+    to->peer[0] = p->own[0]; to->peer[1] = p->own[1];
+    return SECOND_END;
+}
+
+/* p's own end is a followed one's. */
 static __always_inline void learn_pair(struct pair *p)
 {
-    u32 one = 1;
-    if (!pairs.lookup(p))
-        pairs.update(p, &one);
+    struct pair key;
+    u32 end = sorted_pair(&key, p), *ends = pairs.lookup(&key);
+    if (ends)
+        *ends |= end;
+    else
+        pairs.update(&key, &end);
+}
+
+/* A stranger has this end of the tuple now, or the other one. To look first is much cheaper than to delete in vain. */
+static __always_inline void forget_pair(struct pair *p, int own, int other)
+{
+    struct pair key;
+    u32 end = sorted_pair(&key, p), *ends = pairs.lookup(&key);
+    if (ends && !(*ends &= ~((own ? end : 0) | (other ? BOTH_ENDS ^ end : 0))))
+        pairs.delete(&key);
 }
 
 /* A followed socket: so are packets that name it. One that connects has no port yet: its SYN will say (packet.c). */
@@ -150,7 +178,7 @@ static __always_inline void learn(struct followed *f, u64 sk, u32 state, const i
         }
         if (count)
             __sync_fetch_and_add(count, 1);
-    } else if (skc_num(sk, typed) && skc_dport(sk, typed)) {
+    } else if (!f->learned && skc_num(sk, typed) && skc_dport(sk, typed)) {
         struct pair p;
         pair_of(&p, sk, typed);
         learn_pair(&p);
@@ -180,12 +208,19 @@ static __always_inline int followed_port(u32 netns, u32 port)
 /* Either end of the tuple is a followed one's. */
 static __always_inline int followed_tuple(struct pair *p)
 {
-    struct pair other;
-    if (pairs.lookup(p) || followed_port(p->netns, p->port) || followed_port(p->netns, p->peer_port) ||
-        followed_place(p->netns, p->port, p->peer_port))
-        return 1;
-    turned(&other, p);
-    return pairs.lookup(&other) != NULL;
+    struct pair key;
+    sorted_pair(&key, p);
+    return pairs.lookup(&key) || followed_port(p->netns, p->port) || followed_port(p->netns, p->peer_port) ||
+           followed_place(p->netns, p->port, p->peer_port);
+}
+
+/* Its own end is. */
+static __always_inline int followed_end(struct pair *p)
+{
+    struct pair key;
+    u32 end = sorted_pair(&key, p), *ends = pairs.lookup(&key);
+    return (ends && (*ends & end)) || followed_port(p->netns, p->port) ||
+           followed_place(p->netns, p->port, p->peer_port);
 }
 
 /* ---- sockets */

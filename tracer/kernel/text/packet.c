@@ -21,72 +21,84 @@ static __always_inline int whole_socket(u64 sk, u32 port)
     return skc_num(sk, 0) == port && state != TCP_LISTEN && state != TCP_NEW_SYN_RECV && state != TCP_TIME_WAIT;
 }
 
+/* The tuple of the last followed packet that left on this CPU: over loopback it is the next to come in, and need not be
+ * looked up once more. */
+BPF_PERCPU_ARRAY(just_sent, struct pair, 1);
+static __always_inline struct pair *last_sent(void) { int zero = 0; return just_sent.lookup(&zero); }
+
+#define SYN 2
+#define ACK 16
+
 /* from: where the IP header begins, room: bytes of it that lie in one piece; sk: whose packet it is if that is known */
 static __always_inline int packet(u64 skb, u64 dev, u64 from, u32 room, u32 wire_len, u64 sk, u16 kind, struct here *at)
 {
-    u8 ip[40];
-    u16 port[2];
+    u32 ip[10], tcp[5];
     if (room < 40)                                          /* IPv4 and TCP without options */
         return 0;
     if (bpf_probe_read_kernel(ip, 40, (void *)from))
         return 0;
-    u32 l3 = 0;
-    if (ip[0] >> 4 == 4) {
-        l3 = (ip[0] & 15) * 4;
-        if (ip[9] != 6 || l3 < 20 || (ip[6] & 0x1f) || ip[7])
+    u32 l3 = 40, first = __builtin_bswap32(ip[0]), second = __builtin_bswap32(ip[1]), third = __builtin_bswap32(ip[2]);
+    if (first >> 28 == 4) {
+        l3 = (first >> 24 & 15) * 4;
+        if ((third >> 16 & 255) != 6 || l3 < 20 || (second & 0x1fff))
             return 0;                                       /* not TCP, or a later fragment (RFC 791): no ports */
-    } else if (ip[0] >> 4 == 6) {
-        l3 = 40;
-        if (ip[6] != 6)
-            return 0;
-    } else {
+    } else if (first >> 28 != 6 || (second >> 8 & 255) != 6) {
         return 0;
     }
     if (room < l3 + 20)
         return 0;
-    bpf_probe_read_kernel(port, 4, (void *)(from + l3));
-    u32 sport = __builtin_bswap16(port[0]), dport = __builtin_bswap16(port[1]);
+    if (l3 == 20)
+        __builtin_memcpy(tcp, ip + 5, 20);
+    else
+        bpf_probe_read_kernel(tcp, 20, (void *)(from + l3));
+    u32 sport = __builtin_bswap32(tcp[0]) >> 16, dport = __builtin_bswap32(tcp[0]) & 0xffff;
+    u32 offset = __builtin_bswap32(tcp[3]) >> 28, flags = __builtin_bswap32(tcp[3]) >> 16 & (SYN | ACK);
     u32 netns = net_inum(dev_net(dev, 0), 0);
     u64 cookie = 0;
-    struct pair p = { netns, sport, dport };
-    if (l3 == 40) {
-        v6(p.own, from + 8);
-        v6(p.peer, from + 24);
+    struct pair p = { netns, sport, dport }, *sent = last_sent();
+    if (first >> 28 == 6) {
+        p.own[0] = halves(ip[2], ip[3]);
+        p.own[1] = halves(ip[4], ip[5]);
+        p.peer[0] = halves(ip[6], ip[7]);
+        p.peer[1] = halves(ip[8], ip[9]);
     } else {
-        v4(p.own, *(u32 *)(ip + 12));
-        v4(p.peer, *(u32 *)(ip + 16));
+        v4(p.own, ip[3]);
+        v4(p.peer, ip[4]);
     }
+    if (!sent)
+        return 0;
     struct followed *f = sk ? sockets.lookup(&sk) : NULL;
     if (f) {
         cookie = f->cookie;
-        learn_pair(&p);                                     /* connect() sends its SYN before any state says the port */
+        /* connect() sends its SYN before any state says the port; now and then again, lest it is pushed out */
+        if (!whole_socket(sk, sport) || !(f->learned++ & 15))
+            learn_pair(&p);
     } else {
         /* a stranger's, though the tuple may be one that a followed socket had before */
-        int opens = (read_u8(from + l3 + 13) & 0x12) == 2;  /* SYN without ACK */
-        if (sk && (opens || whole_socket(sk, sport)))
-            pairs.delete(&p);
-        if (opens) {
-            struct pair other;
-            turned(&other, &p);
-            pairs.delete(&other);
-        }
+        int opens = flags == SYN, theirs = sk && (opens || whole_socket(sk, sport));
+        if (opens || theirs)
+            forget_pair(&p, theirs, opens);
         sk = 0;
-        if (!followed_tuple(&p))
+        if (!(at && same_pair(sent, &p)) && !followed_tuple(&p))
             return 0;
     }
-    if (!at && (read_u8(from + l3 + 13) & 0x12) == 0x12) {  /* a SYN-ACK leaves: with a request sock or with a cookie */
+    if (at)
+        sent->port = 0;
+    else
+        *sent = p;
+    if (!at && flags == (SYN | ACK)) {                      /* it leaves: with a request sock or with a cookie */
         struct here *answers = here();
         if (answers)
             answers->knocks = 0;
     }
-    u64 length = l3 + (read_u8(from + l3 + 12) >> 4) * 4;
+    u64 length = l3 + offset * 4;
     if (length > room)
         length = room;
     if (at) {
         at->sport = sport;
         at->dport = dport;
         at->netns = netns;
-        at->knocks = (read_u8(from + l3 + 13) & 0x12) == 2; /* SYN without ACK: until something is made of it */
+        at->knocks = flags == SYN;                          /* until something is made of it */
         at->src[0] = p.own[0]; at->src[1] = p.own[1];
         at->dst[0] = p.peer[0]; at->dst[1] = p.peer[1];
     }

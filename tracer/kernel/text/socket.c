@@ -93,7 +93,7 @@ int on_inet_sock_set_state(volatile u64 *ctx)
             if (new == TCP_ESTABLISHED) {
                 struct pair p;
                 pair_of(&p, sk, TYPED);
-                pairs.delete(&p);                           /* a stranger has the tuple now */
+                forget_pair(&p, 1, 0);
             }
             return 0;
         }
@@ -104,6 +104,8 @@ int on_inet_sock_set_state(volatile u64 *ctx)
     if (!child && (cookie = cookie_now(sk)))
         f->cookie = cookie;
     cookie = f->cookie;
+    if (old == TCP_CLOSE)
+        f->learned = 0;                                     /* it may connect to another peer than before */
     if (old == TCP_LISTEN && new == TCP_CLOSE)
         listens_no_more(f);
     else

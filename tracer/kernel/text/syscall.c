@@ -9,7 +9,9 @@
 BPF_ARRAY(calls, u32, MAX_NUMBER);
 
 struct call { u64 sk; u64 cookie; s32 fd; u32 what; };
-BPF_TABLE("lru_hash", u32, struct call, under_way, 16384);  /* thread -> the call it is in */
+/* thread -> the call it is in (what 0: none). An entry stays and is written in place: to make and delete one for each
+ * call takes longer than all the rest. */
+BPF_TABLE("lru_hash", u32, struct call, under_way, 16384);
 
 /* files_lookup_fd_raw(): struct file of a descriptor of the current process, 0 if there is none */
 static __always_inline u64 file_of(s32 fd)
@@ -131,7 +133,11 @@ int on_sys_enter(volatile u64 *ctx)
             return 0;
     }
     u32 tid = bpf_get_current_pid_tgid();
-    under_way.update(&tid, &c);
+    struct call *slot = under_way.lookup(&tid);
+    if (slot)
+        *slot = c;
+    else
+        under_way.update(&tid, &c);
     struct syscall_enter *e = small_record();
     if (!e)
         return lost(SMALL);
@@ -242,7 +248,7 @@ int on_sys_exit(volatile u64 *ctx)
     struct call c = {}, *begun = under_way.lookup(&tid);
     if (begun && begun->what == what) {
         c = *begun;
-        under_way.delete(&tid);
+        begun->what = 0;
         struct followed *f = c.sk ? sockets.lookup(&c.sk) : NULL;
         if (f && f->cookie)
             c.cookie = f->cookie;                           /* connect() and listen() have given it one */

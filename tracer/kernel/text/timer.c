@@ -44,7 +44,7 @@ static __always_inline int timewait_event(u64 timer, u16 kind)
     u64 tw = timer - AT_tw_timer;
     struct pair p;
     pair_of(&p, tw, 0);
-    if (!pairs.lookup(&p) && !followed_port(p.netns, p.port) && !followed_place(p.netns, p.port, p.peer_port))
+    if (!followed_end(&p))
         return 0;
     struct timewait_born *e = object_record();
     if (!e)
