@@ -71,7 +71,7 @@ def plain(stage: Stage, ground: Ground) -> tuple[list[EventSource], list[Sight]]
 
 
 def hurry(sources: Sequence[EventSource]) -> None:
-    """Something is about to happen: no moment to sleep for who reads tables."""
+    """Something is about to happen: who reads tables looks before it does, and does not sleep while it does."""
     for source in sources:
         if isinstance(source, TableSource):
-            source.hurry()
+            source.look()

@@ -116,6 +116,8 @@ class Seen(ConnectionSeen):
         """What a lint found (`synfin lint`), its `words` and the `order` of the event that shows it. `limits` are those
         of tracer.lints.basis.Limits, put otherwise: `close_wait=50_000_000` (ns) where a play is too short for 5 s."""
         row = next(row for row in LINTS if row.name == name)
+        if not self.basis.probed:
+            self.basis.doubt = "without kernel probes a lint finds less"
         return list(row.check(self.timeline, Limits(**limits)))
 
     @staticmethod
@@ -150,6 +152,7 @@ def evaluate(scenario: Scenario, timeline: Timeline) -> list[Outcome]:
     seen = Seen(timeline)
     outcomes = []
     for sight in scenario.sights:
+        seen.basis.doubt = ""
         try:
             reason = sight.check(seen)
         except CannotTell as failure:
@@ -157,12 +160,17 @@ def evaluate(scenario: Scenario, timeline: Timeline) -> list[Outcome]:
             continue
         except Exception as failure:  # a user's check may raise anything; it must not take the others along
             reason = f"the check itself failed: {type(failure).__name__}: {failure}"
-        if reason and seen.basis.lost:
-            reason = f"{reason}; but {seen.basis.lost} events were lost, and it may be among them"
+        if reason and (doubt := _doubt(seen.basis)):
+            reason = f"{reason}; but {doubt}"
             outcomes.append(Outcome(sight.text, "cannot tell", reason))
         else:
             outcomes.append(Outcome(sight.text, "not seen" if reason else "seen", reason or ""))
     return outcomes
+
+
+def _doubt(basis: Basis) -> str:
+    """Why what was not seen may have been there all the same; empty when all would have been seen."""
+    return f"{basis.lost} events were lost, and it may be among them" if basis.lost else basis.doubt
 
 
 def failed(outcomes: Iterable[Outcome]) -> list[Outcome]:

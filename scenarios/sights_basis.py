@@ -3,7 +3,8 @@
 That something is not on the timeline means that it did not happen only where somebody would have seen it. Kernel probes
 see each timer, each reset and each call; packets show what was on the wire; a table read now and then shows states and
 queues that lasted. So whoever asks for events that none of the sources at hand brings gets `CannotTell` and not an
-empty list, and what was still under way when the watching ended is `NotYet`.
+empty list, and what was still under way when the watching ended is `NotYet`. What a table or a wire in between tells
+may lack something: then the answer is given with a `doubt`, and a check that fails by it has not decided anything.
 """
 
 from __future__ import annotations
@@ -88,10 +89,20 @@ class Basis:
         """Events that never reached the timeline."""
         self.ends = self.events[-1].time if self.events else 0
         """ns, of the last event."""
+        self.steered = any(event.name.startswith("network:") for event in self.events)
+        """The wire did something to packets: what left one end did not come to the other just so."""
+        self.doubt = ""
+        """Why the answers given so far may lack something; empty when they do not."""
 
     def pick(self, events: Iterable[Event], names: tuple[str, ...]) -> list[Event]:
         """Those of these kinds. Raises CannotTell where there are none and only probes would have shown them."""
         found = [event for event in events if event.name in names]
         if not found and not self.probed:
             raise CannotTell(f"no {' or '.join(names)} was seen, and only kernel probes would show it")
+        self.weigh(found)
         return found
+
+    def weigh(self, answer: Iterable[Event]) -> None:
+        """Note a doubt if readings of a table are among these events."""
+        if not self.probed and any(event.evidence == Evidence.SAMPLED for event in answer):
+            self.doubt = "the table was read now and then, and what passed between two readings is not in it"

@@ -99,13 +99,17 @@ class ConnectionSeen:
 
     def path(self, side: str) -> list[tuple[State, Event]]:
         """The states one side went through, by the best evidence there is. Raises CannotTell when there is none."""
-        return self._paths(side)[0]
+        path = self._paths(side)[0]
+        self.basis.weigh(event for _, event in path)
+        return path
 
     def _paths(self, side: str) -> list[list[tuple[State, Event]]]:
         """The same by each kind of evidence, best first."""
         found = [path for evidence in STATES_FROM if (path := self._path(side, evidence))]
         if not found:
             raise CannotTell(f"no states of the {side} were seen")
+        if self.basis.steered and found[-1][0][1].evidence == Evidence.INFERRED:
+            self.basis.doubt = "states were worked out from packets as they left, before the wire did something to them"
         return found
 
     def _path(self, side: str, evidence: Evidence) -> list[tuple[State, Event]]:
@@ -133,7 +137,7 @@ class ConnectionSeen:
             if state is None:
                 return None
             missing.append(f"{state} is missing on the {side}'s way: {', '.join(reached.name for reached, _ in path)}")
-        best = self.path(side)
+        best = self._paths(side)[0]
         if best[0][1].evidence == Evidence.SAMPLED and any(reached.name == states[-1] for reached, _ in best):
             raise CannotTell(f"{missing[0]}; it may have passed between two readings of the table")
         return missing[0]
@@ -191,9 +195,14 @@ class ConnectionSeen:
         return next(reversed(self.packets(side, flags, without, data)), None)
 
     def arrived(self, side: str, flags: str = "", without: str = "", data: bool = False) -> list[Event]:
-        """As `packets`, but when they reached the other side's stack; what was lost on the way is not among them."""
+        """As `packets`, but when they reached the other side's stack; what was lost on the way is not among them.
+
+        Raises CannotTell where packets were captured as they left for a wire that does something to them.
+        """
         sent = self.packets(side, flags, without, data)
-        if sent and sent[0].name == "packet:captured":
+        if not self.basis.probed:
+            if self.basis.steered:
+                raise CannotTell("packets were captured as they left, before the wire did something to them")
             return sent
         has, lacks = bits(flags), bits(without)
         return [
@@ -291,6 +300,7 @@ class ConnectionSeen:
         ]  # fmt: skip
         if not told:
             raise CannotTell(f"nothing tells {quantity} of the {side}'s socket")
+        self.basis.weigh(event for event, _ in told)
         return told
 
     def value_before(self, side: str, quantity: str, moment: Event) -> int:

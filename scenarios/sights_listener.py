@@ -44,6 +44,7 @@ class ListenerSeen:
 
     def limits(self) -> list[int]:
         """Its backlogs over time, as the kernel keeps them. Raises CannotTell where nothing tells it."""
+        self.basis.weigh([self.opened, *self.events])
         told = [event["max_ack_backlog"] for event in [self.opened, *self.events] if event["max_ack_backlog"]]
         if not told:
             raise CannotTell("nothing tells the listener's limit")
@@ -64,6 +65,7 @@ class ListenerSeen:
     def _told(self) -> list[Event]:
         if not self.events and not self.basis.probed:
             raise CannotTell("nothing tells the listener's queues")
+        self.basis.weigh([self.opened, *self.events])
         return self.events
 
     def queued(self) -> list[Event]:

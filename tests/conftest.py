@@ -1,9 +1,11 @@
 """What every test shares: which tests can run here, and a count of those that could not.
 
 A test says what it needs by a mark, never by looking for itself: ``kernel`` (rights, BTF and BCC), ``corpora`` (the
-test captures), ``needs`` (programs to compare with), ``slow``. What is missing is named in the skip. All kernel tests
-run in one xdist worker, and first: each traces the whole machine, so two at once would see each other's sockets, and
-as the longest queue it must not start last.
+test captures), ``needs`` (programs to compare with), ``slow``. What is missing is named in the skip. Kernel tests run
+one after another in one xdist worker: many look at what the whole machine has loaded, or count what happens in a
+network that others use. Those that only play on a stage of their own say ``kernel(own_network=True)`` and run in any
+worker: their probes take nothing but that network. The queue goes first, for as the longest it must not start last;
+then the plays, which wait more than they compute.
 
 A suite whose kernel tests all skip looks as green as one whose kernel tests pass. So the end of a run counts them,
 and with ``--kernel-must-run`` (as CI runs it) a kernel test that did not run fails the run, wherever root and BTF say
@@ -101,6 +103,12 @@ def _missing(item: pytest.Item) -> str:
     return ""
 
 
+def _place(item: pytest.Item) -> int:
+    """Kernel tests that run one after another come first, then those beside them, then all others."""
+    mark = item.get_closest_marker("kernel")
+    return 2 if mark is None else int(bool(mark.kwargs.get("own_network")))
+
+
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for mark in APART:
@@ -108,10 +116,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if apart and mark not in str(config.option.markexpr):
             items[:] = [item for item in items if item not in set(apart)]
             config.hook.pytest_deselected(items=apart)
-    items.sort(key=lambda item: item.get_closest_marker("kernel") is None)  # stable: kernel first, else as found
+    items.sort(key=_place)  # stable: else as found
     for item in items:
-        if item.get_closest_marker("kernel"):
-            item.add_marker(pytest.mark.xdist_group("kernel"))
+        if kernel := item.get_closest_marker("kernel"):
+            if not kernel.kwargs.get("own_network"):
+                item.add_marker(pytest.mark.xdist_group("kernel"))
             item.user_properties.append(("kernel", True))  # travels with the report from worker to controller
         missing = _missing(item)
         if missing:

@@ -164,6 +164,8 @@ def held(seen: Seen, number: int) -> tuple[list[float], float]:
     """How long each recv() of the server on a connection was, and all of them from first to last, in seconds."""
     socks = {event.sock for event in seen.connection(number).events if event.sock and event.side == 2}
     mine = [call for call in seen.calls("server", "recv") if call.enter.sock in socks]
+    if not mine:
+        seen.cannot_tell(f"no recv() of the server is known to be of connection {number}")
     last = mine[-1].leave
     return [call.seconds for call in mine], seen.seconds(mine[0].enter, last) if last else 0.0
 

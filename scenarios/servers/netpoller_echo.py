@@ -136,6 +136,7 @@ def runs_again(seen: Seen) -> str | None:
 def agrees(seen: Seen) -> str | None:
     table: set[int] = set()
     kernel: set[int] = set()
+    seen.all_of("epoll:ctl")  # only probes see a program's
     for event in seen.actor("server").events:
         if event.name == "epoll:ctl" and event["op"] in (1, 2):
             (kernel.add if event["op"] == 1 else kernel.discard)(event.fd)

@@ -62,7 +62,7 @@ def told(shown: Performance, complaints: list[str], folder: Path) -> str:
 PLAIN = [scenario.name for scenario in registry.every() if scenario.topic == "lifecycle" and not scenario.slow]
 
 
-@pytest.mark.kernel
+@pytest.mark.kernel(own_network=True)
 @pytest.mark.parametrize(("name", "family"), EVERY)
 def test_all_that_must_be_seen_is_seen(name: str, family: Family, pytestconfig: pytest.Config, tmp_path: Path) -> None:
     for _ in range(pytestconfig.getoption("--repeat") or 1):

@@ -22,7 +22,7 @@ def variants(file: Path) -> list[TakenAway]:
 EVERY = [(file, variant) for file in sorted(FOLDER.glob("*.py")) for variant in variants(file)]
 
 
-@pytest.mark.kernel
+@pytest.mark.kernel(own_network=True)
 @pytest.mark.parametrize(("file", "variant"), EVERY, ids=[variant.name for _, variant in EVERY])
 def test_what_is_not_there_is_not_seen(file: Path, variant: TakenAway) -> None:
     shown = perform(Stage.of(f"{file}#{variant.name}"))

@@ -1,8 +1,10 @@
 """The socket table as a source of events: read in a thread of its own, often while things happen, seldom when not.
 
 A reading costs about a tenth of a millisecond and as much again for every hundred sockets. So the table is read every
-millisecond or two for a while after anything has changed or somebody has called `hurry` (a scenario does at each of its
-steps), then less and less often; and never for more than a part of the time, however large the table.
+millisecond or two for a while after anything has changed or somebody has called `hurry`, then less and less often; and
+never for more than a part of the time, however large the table. On a busy machine the thread may get no turn for longer
+than that, so whoever knows when something is about to happen calls `look` before: a scenario does at each of its steps,
+and what is so between two steps is seen for certain.
 """
 
 from __future__ import annotations
@@ -51,6 +53,8 @@ class TableSource:
         self.read_until = 0
         """All that had happened by then (ns since the Unix epoch) has been looked at."""
         self._lock = threading.Lock()
+        self._turn = threading.Lock()
+        """Held by whoever reads: one request at a time may be under way on a netlink socket."""
         self._written = 0
         self._hurry = threading.Event()
         self._stopping = False
@@ -64,16 +68,27 @@ class TableSource:
         """Something is about to happen: read at once, and often for a while."""
         self._hurry.set()
 
+    def look(self) -> None:
+        """Read here and now, before something happens, and often for a while."""
+        if self._stopping or self.failure is not None:
+            return
+        try:
+            self._read()
+        except OSError as failure:
+            self.failure = failure
+        self.hurry()
+
     def _read(self) -> int:
-        began = time.time_ns()
-        messages = diag.dump(self._netlink)
-        # Notices after the table: what is freed in between is missing there and will be named here or next time.
-        freed = self._destroyed.take() if self._destroyed is not None else []
-        # Stamped after the reading: all it shows was true by then.
-        with self._lock:
-            count = self._changes.feed(messages, time.time_ns(), freed)
-            self.read_until = began
-        return count
+        with self._turn:
+            began = time.time_ns()
+            messages = diag.dump(self._netlink)
+            # Notices after the table: what is freed in between is missing there and will be named here or next time.
+            freed = self._destroyed.take() if self._destroyed is not None else []
+            # Stamped after the reading: all it shows was true by then.
+            with self._lock:
+                count = self._changes.feed(messages, time.time_ns(), freed)
+                self.read_until = began
+            return count
 
     def knows(self, pairs: Iterable[Pair]) -> list[bool]:
         """Of each pair, whether a connection of it was among the sockets that are looked for, either way round."""
@@ -120,4 +135,5 @@ class TableSource:
                 self._read()
             except OSError as failure:
                 self.failure = failure
-        self._netlink.close()
+        with self._turn:
+            self._netlink.close()
