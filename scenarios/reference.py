@@ -27,6 +27,12 @@ ASKED: Final = (
     ("A listener: `seen.listener()`", ListenerSeen, ""),
     ("An actor: `seen.actor(\"server\")`", ActorSeen, ""),
 )  # fmt: skip
+RECORDED: Final = ("lifecycle", "opening", "ending")
+"""Topics that come along as recordings: a connection's life from the first call to the end of TIME_WAIT."""
+RECORDED_BESIDES: Final = (
+    "flow-control", "keepalive", "sentinel", "framing", "lifecycle-table", "close-wait-leak",
+)  # fmt: skip
+"""Scenarios of other topics whose recordings are small and show a part of that life which those do not."""
 RESULTS: Final = (
     "\n## What comes back\n",
     "- a call: `enter` and `leave` (events; `leave` is None while it is under way), `result`, `error`, `seconds`",
@@ -53,8 +59,8 @@ def captures() -> str:
 
 
 def recorded() -> list[Scenario]:
-    """The scenarios of which a recording comes along: the plain course of a life."""
-    return [scenario for scenario in registry.every() if scenario.topic == "lifecycle"]
+    """The scenarios of which a recording comes along."""
+    return [one for one in registry.every() if one.topic in RECORDED or one.name in RECORDED_BESIDES]
 
 
 def _scenarios() -> Iterator[str]:
@@ -102,7 +108,7 @@ def _sights() -> Iterator[str]:
     yield "Made from `scenarios/sights*.py` by `make docs`; do not edit.\n"
     yield "A check gets `seen` and returns None when it holds, else the reason why not, in words. What the evidence at"
     yield "hand cannot decide ends it undecided by itself: kernel probes see all of this, packets and a sampled table"
-    yield "only some. An event has `time` (ns), `order` (its place), and its kind's fields (`event[\"seq\"]`, see"
+    yield 'only some. An event has `time` (ns), `order` (its place), and its kind\'s fields (`event["seq"]`, see'
     yield "[events](events.md))."
     for title, cls, remark in ASKED:
         yield f"\n## {title}\n"

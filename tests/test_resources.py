@@ -153,7 +153,7 @@ def test_a_poll_descriptor_is_the_runtime_s_and_of_this_connection_only() -> Non
     poll_changes(story, (2, 5, "open"), (3, 5, "park"), (4, 9, "open"), (5, 5, "close"), (6, 5, "open"))
     story.call(7, 1, C, "close", 5, ret=0)
     rows = [row for row in resources(story.onto(), 1) if row.kind == POLL]
-    assert [(row.name, row.born, row.freed) for row in rows] == [("fd 5 in go", 2, 5), ("fd 5 in go", 6, -1)]
+    assert [(row.name, row.born, row.freed) for row in rows] == [("fd 5, go", 2, 5), ("fd 5, go", 6, -1)]
 
 
 def test_a_poll_descriptor_that_was_there_before_has_no_birth() -> None:

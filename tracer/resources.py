@@ -203,11 +203,11 @@ class Ledger:
             self._end(key, event)
         elif descriptor is not None and key not in self._open:
             began = event if event["why"] == "open" else None
-            self._begin(key, POLL, descriptor.side, f"fd {event.fd} in {event['runtime']}", began)
+            self._begin(key, POLL, descriptor.side, f"fd {event.fd}, {event['runtime']}", began)
 
     def _requested(self, event: Event, mine: bool) -> None:
         if event.name == "request:born":
-            self._begin((REQUEST, event.sock), REQUEST, event.side, "in the SYN queue", event)
+            self._begin((REQUEST, event.sock), REQUEST, event.side, "in SYN queue", event)
         else:
             self._end((REQUEST, event.sock), event)
 
@@ -303,7 +303,8 @@ def table(timeline: Timeline, conn: int, width: int = 0) -> Iterator[str]:
         if order < 0:
             return f"{otherwise:>7}"
         event = timeline[order]
-        return f"{duration(event.time - start):>7} {event.call + '()' if event.call else event.name}"
+        what = f"{event.call}()" if event.call else event["why"] if event.name == "polldesc:change" else event.name
+        return f"{duration(event.time - start):>7} {what}"
 
     yield f"connection {conn}{f', {ends}' if ends else ''}: {len(rows)} resources seen"
     side = Side.NONE

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 
 from scenarios.claims.claim import Seen, Verdict, claim, confirmed, held, refined, refuted
-from scenarios.ending.time_wait import FIN_TIMEOUT
+from scenarios.ending.time_wait import FIN_TIMEOUT, length
 from tracer.kernel.btf import Btf, BtfError
 
 DELETE = 2
@@ -90,13 +90,13 @@ def two_minutes(seen: Seen) -> Verdict:
     if wait is None:
         return refuted("there was none", "no TIME_WAIT")
     words = (
-        f"its timer was set to {wait.armed:.1f} s, with tcp_fin_timeout at {FIN_TIMEOUT}, and it was gone after "
+        f"its timer was set to {length(wait):.1f} s, with tcp_fin_timeout at {FIN_TIMEOUT}, and it was gone after "
         f"{wait.lasted:.1f} s"
     )
-    if 110 < wait.armed < 130:
+    if 110 < length(wait) < 130:
         return confirmed(words)
-    same = abs(wait.armed - FIN_TIMEOUT) < 1
-    return refuted(f"on Linux it is {wait.armed:.0f} s, {'as' if same else 'not what'} tcp_fin_timeout says", words)
+    same = abs(length(wait) - FIN_TIMEOUT) < 1
+    return refuted(f"on Linux it is {length(wait):.0f} s, {'as' if same else 'not what'} tcp_fin_timeout says", words)
 
 
 @claim("C24", "The receive buffer stays alive through TIME_WAIT", "half-close")
