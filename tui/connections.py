@@ -42,8 +42,8 @@ _DROPPED: Final = NUMBER["network:dropped"]
 _LOSS: Final = RETRANSMISSION | FAST_RETRANSMISSION | LOST_SEGMENT
 """What the analysis finds where something was lost."""
 
-MOST_AT_ONCE: Final = 1 << 17
-"""Events read in one go: a few hundredths of a second, so that opening a capture of millions does not freeze."""
+MOST_AT_ONCE: Final = 1 << 15
+"""Events read in one go: some hundredths of a second, so that a key is answered while a capture of millions opens."""
 
 
 @dataclass
@@ -190,6 +190,8 @@ class Connections:
         self.start = 0
         self._done = 0
         self._by_number: dict[int, Connection] = {}
+        self._met = np.ones(1, np.bool_)
+        """By number, whether it is in there; so is 0, which is none."""
         self._nameless: set[int] = set()
         self.last_time = 0
         """ns of the latest event read."""
@@ -244,12 +246,11 @@ class Connections:
 
     def _read(self, heads: Table, start: int) -> None:
         self.last_time = max(self.last_time, int(heads["time"].max()))
-        for number, first in _firsts(heads["conn"]):
-            if number not in self._by_number:
-                time = int(heads["time"][first])
-                self._by_number[number] = Connection(number, time)
-                self._nameless.add(number)
-                self.start = min(self.start or time, time)
+        for number, first in self._unmet(heads["conn"]):
+            time = int(heads["time"][first])
+            self._by_number[number] = Connection(number, time)
+            self._nameless.add(number)
+            self.start = min(self.start or time, time)
         if self._nameless:
             telling = np.isin(heads["kind"], _WITH_TUPLE) & np.isin(heads["conn"], list(self._nameless))
             for i in np.flatnonzero(telling).tolist():
@@ -258,6 +259,16 @@ class Connections:
         self._enter(heads)
         self._find_troubles(heads)
         self._doors.read(heads)
+
+    def _unmet(self, column: NDArray[Any]) -> list[tuple[int, int]]:
+        """(number, position of its first occurrence) of every connection that was not there before."""
+        top = int(column.max(initial=0))
+        if top >= len(self._met):
+            self._met = np.pad(self._met, (0, top + 1))
+        places = np.flatnonzero(~self._met[column])
+        values, firsts = np.unique(column[places], return_index=True)
+        self._met[values] = True
+        return list(zip(values.tolist(), places[firsts].tolist(), strict=True))
 
     def _name(self, event: Event) -> None:
         local = (event.ip("saddr"), event["sport"])
@@ -322,9 +333,3 @@ class Connections:
             self.flow.trouble("loss", heads["time"][losses])
         self.flow.trouble("loss", heads["time"][heads["kind"] == _DROPPED])
         self.flow.trouble("overflow", heads["time"][np.isin(heads["kind"], _OVERFLOWS)])
-
-
-def _firsts(column: NDArray[Any]) -> list[tuple[int, int]]:
-    """(value, position of its first occurrence) for every value but 0."""
-    values, firsts = np.unique(column, return_index=True)
-    return [(v, f) for v, f in zip(values.tolist(), firsts.tolist(), strict=True) if v]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from typing import Final
 
 from tracer.timeline import Timeline
 from tui.connections import Connection, Connections, Listing
@@ -18,6 +19,8 @@ from tui.track import Track
 
 NOWHERE = -1
 """The cursor's order while there is no event to be on."""
+KEPT: Final = 16
+"""Connections of which the places of their events are remembered."""
 
 
 class Watch:
@@ -30,6 +33,8 @@ class Watch:
         self._part = part
         self.player = Player()
         self.track = Track(timeline, 0)
+        self._tracks: dict[int, Track] = {}
+        """Of the connections that were looked at last, the latest at the end: to come back costs only what has come."""
         self.cursor = NOWHERE
         self.riding = riding
         """The cursor goes with the playhead."""
@@ -206,8 +211,11 @@ class Watch:
 
     def _focus(self, number: int) -> None:
         whole = self.player.shown >= self.player.count
-        self.track = Track(self.timeline, number)
-        self.track.refresh()
+        track = self._tracks.pop(number) if number in self._tracks else Track(self.timeline, number)
+        self._tracks[number] = self.track = track
+        if len(self._tracks) > KEPT:
+            del self._tracks[next(iter(self._tracks))]
+        track.refresh()
         self.player.grow(len(self.track))
         if whole:
             self.player.shown = self.player.count

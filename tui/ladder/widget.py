@@ -56,6 +56,8 @@ class Ladder(ScrollView, can_focus=True):
         self._clock = "r"
         self._marks: frozenset[int] = frozenset()
         self._cursor = -1
+        self._aimed: int | None = None
+        """The line that the cursor was sent to and that has not been shown yet."""
         self._present: Row | None = None
         self._strips: OrderedDict[tuple[object, ...], Strip] = OrderedDict()
         self._styles: dict[tuple[str, bool], Style] = {}
@@ -88,7 +90,7 @@ class Ladder(ScrollView, can_focus=True):
                 if drawn is not None:
                     self.refresh_line(self._sight.count(self._model) + 1)
                 return
-        self._asked = asked
+        self._asked, self._aimed = asked, None
         self._marks = marks
         if connection != self._model.connection:
             self._model = Model(self._timeline, connection, relevant)
@@ -100,20 +102,31 @@ class Ladder(ScrollView, can_focus=True):
         row = self._model.row_of(cursor) if cursor >= 0 else -1
         before, self._cursor = self._cursor, self._sight.line(row) if row >= 0 else -1
         count = self._sight.count(self._model)
-        self.virtual_size = Size(self.scrollable_content_region.width, count + 1 + (present is not None))
+        self._measure(Size(self.scrollable_content_region.width, count + 1 + (present is not None)))
         if self._cursor >= 0 and self._cursor != before:
             height = 3 if present is not None and self._cursor == count - 1 else 2
             self.scroll_to_region(Region(0, self._cursor, 1, height), animate=False, force=True)
         self.refresh()
 
+    def _measure(self, size: Size) -> None:
+        """There is that much to scroll over. Only a scrollbar that comes or goes is worth a layout of the screen."""
+        room, before = self.container_size.height, self.virtual_size
+        if size.width != before.width or (size.height > room) is not (before.height > room):
+            self.virtual_size = size
+        elif size != before:
+            self.set_reactive(Ladder.virtual_size, size)
+            if self.show_vertical_scrollbar:
+                self.vertical_scrollbar.window_virtual_size = size.height
+
     def move(self, by: int) -> None:
-        """Move the cursor by rows; over gaps, which are nobody's event."""
+        """Move the cursor by rows; over gaps, which are nobody's event. Keys may come faster than they are shown."""
         count = self._sight.count(self._model)
-        at = max(0, min(self._cursor + by, count - 1))
+        at = max(0, min((self._cursor if self._aimed is None else self._aimed) + by, count - 1))
         way = 1 if by > 0 else -1
         while 0 <= at < count and self._main(at) < 0:
             at += way
         if 0 <= at < count:
+            self._aimed = at
             self.post_message(self.Moved(self._main(at)))
 
     def _main(self, line: int) -> int:

@@ -46,6 +46,8 @@ from tui.widgets.step_line import StepLine
 FRAMES_PER_SECOND: Final = 20
 CALM_FRAMES: Final = 5
 """The same once nothing has happened for CALM_SECONDS: an idle screen must cost next to nothing."""
+HURRIED_FRAMES: Final = 100
+"""The same while there is more to read than is read at once."""
 CALM_SECONDS: Final = 2.0
 RATE_SECONDS: Final = 1.0
 """Window of the events per second in the header."""
@@ -59,8 +61,10 @@ FLOOD: Final = 1_000
 """Events since the last look past which a riding inspector tells of the event alone."""
 PARTS: Final = 2
 """Parts of the timeline that are searched between two frames, ten milliseconds or so each."""
-LONG: Final = 20_000
-"""Events to fold past which the answer is worked out in another thread (some tenths of a second)."""
+LONG: Final = 2_000
+"""Events to fold past which the answer is worked out in another thread: a key is to be answered in 100 ms."""
+PATIENCE: Final = 20_000
+"""The same where the answer is what was asked for: to go to a cause it must be known."""
 
 
 def bar(part: float, cells: int = 10) -> str:
@@ -142,7 +146,8 @@ class Picture(Screen[None]):
         self.look()
         if not self._over:
             calm = self._clock() - self._busy > CALM_SECONDS
-            self._next = self.set_timer(1 / (CALM_FRAMES if calm else FRAMES_PER_SECOND), self._frame)
+            pace = HURRIED_FRAMES if self.view.behind else CALM_FRAMES if calm else FRAMES_PER_SECOND
+            self._next = self.set_timer(1 / pace, self._frame)
 
     def on_resize(self) -> None:
         """Say that it is too small (where it is), and fit everything to the new size."""
@@ -387,7 +392,7 @@ class Picture(Screen[None]):
     def fresh(self) -> Facts:
         """The facts of where the cursor is now: keys may come faster than frames."""
         asked = question(self.view)
-        if asked != self._facts.asked and self._moment.cost(asked) <= LONG:
+        if asked != self._facts.asked and self._moment.cost(asked) <= PATIENCE:
             self._asked = asked
             self._tell(self._moment.look(asked))
         return self._facts
