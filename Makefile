@@ -42,7 +42,7 @@ lint:
 	[ -z "$$failed" ]
 
 captures:
-	@tools/setup.sh demo
+	@tools/setup.sh test
 	@$(RUN) python -m scenarios.reference | xargs -P 4 -I NAME $(RUN) synfin run NAME --check --wait -w captures/NAME.pcapng
 	@$(RUN) python -m scenarios.reference docs captures
 

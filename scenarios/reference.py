@@ -31,6 +31,7 @@ RECORDED: Final = ("lifecycle", "opening", "ending")
 """Topics that come along as recordings: a connection's life from the first call to the end of TIME_WAIT."""
 RECORDED_BESIDES: Final = (
     "flow-control", "keepalive", "sentinel", "framing", "lifecycle-table", "close-wait-leak",
+    "netpoller-echo",
 )  # fmt: skip
 """Scenarios of other topics whose recordings are small and show a part of that life which those do not."""
 RESULTS: Final = (

@@ -17,10 +17,10 @@ from tracer.timeline import Timeline
 
 
 @cache
-def recorded() -> Timeline:
+def recorded(name: str = "half-close") -> Timeline:
     folder = recordings.folder()
     assert folder is not None
-    source = RecordingSource((folder / "half-close.pcapng").open("rb"))
+    source = RecordingSource((folder / f"{name}.pcapng").open("rb"))
     session = Session([source])
     while not source.finished:
         session.pump(final=True)
@@ -67,6 +67,16 @@ def test_buffers_tell_the_most_memory_they_took() -> None:
     received = of("receive buffer", "server", rows)
     assert received.bytes is not None and 0 < received.bytes < received.limit
     assert of("descriptor", "server", rows).bytes is None
+
+
+def test_a_netpoller_s_poll_descriptor_lives_within_its_descriptor() -> None:
+    timeline = recorded("netpoller-echo")
+    rows = resources(timeline, 1)
+    told, fd = of("poll descriptor", "server", rows), of("descriptor", "server", rows)
+    assert fd.born < told.born < told.freed < fd.freed
+    assert {kind for kind in KINDS if not any(row.kind == kind for row in rows)} == set()
+    evidence = {record(timeline, 1, row)["born"]["evidence"] for row in rows if row.kind == "poll descriptor"}
+    assert evidence == {"reported"}, "the kernel knows nothing of it"
 
 
 def test_nothing_ahead_of_the_moment_is_told() -> None:

@@ -1,4 +1,4 @@
-"""Witnesses that know nothing of us, at the same time: the classic tracepoint through tracefs, and ss in the namespace.
+"""Witnesses that know nothing of us: the classic tracepoint through tracefs, ss in the namespace, and /proc.
 
 tracefs is mounted in a mount namespace of the witness's own and read through a trace instance of its own: nothing
 changes for the machine, and nobody's tracing is disturbed. `ss` is asked inside the play's network while the play is
@@ -12,7 +12,8 @@ import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -20,6 +21,7 @@ import pytest
 from tests.e2e.conftest import Performance, the
 from tracer.kernel.attach import Mode
 from tracer.kinds import KNOWN_SEQUENCE, Side
+from tracer.resources import FD, ITEM, RECEIVE, SEND, SOCKET, WAIT, Resource, resources
 from tracer.segments import SYN
 from tracer.states import State
 from tracer.words import unacked, unread
@@ -140,20 +142,74 @@ class Row:
     send: int
     """Send-Q: unacknowledged bytes; of a listener, the limit of its queues."""
     timer: str
+    users: frozenset[str] = field(default=frozenset(), compare=False)
+    """Who has a descriptor of it: fd 5 of process 201."""
+    memory: dict[str, int] = field(default_factory=dict, compare=False)
+    """Bytes: r and rb of the receive buffer and its limit, w and tb of the send buffer."""
 
 
 def ss(performance: Performance) -> dict[str, Row]:
     """All TCP sockets of the play's network by role: listener, client, server."""
     place = f"/proc/{performance.pids['server']}/ns/net"
     listed = subprocess.run(
-        ["nsenter", f"--net={place}", "ss", "-Htano"], capture_output=True, text=True, timeout=20, check=True
+        ["nsenter", f"--net={place}", "ss", "-HtanompO"], capture_output=True, text=True, timeout=20, check=True
     )
     rows = {}
     for line in listed.stdout.splitlines():
         state, receive, send, local, peer, *more = line.split()
         role = "listener" if peer.endswith(":*") else "server" if local.endswith(":8080") else "client"
-        rows[role] = Row(state, int(receive), int(send), " ".join(more))
+        timer = next((word for word in more if word.startswith("timer:")), "")
+        users = frozenset(f"fd {fd} of process {pid}" for pid, fd in re.findall(r"pid=(\d+),fd=(\d+)", line))
+        memory = {name: int(value) for name, value in re.findall(r"[(,]([a-z]+)(\d+)", line.partition("skmem:")[2])}
+        rows[role] = Row(state, int(receive), int(send), timer, users, memory)
     return rows
+
+
+def here(performance: Performance) -> dict[tuple[str, str], list[Resource]]:
+    """What the connection takes up at this moment by the lifecycle table, by role and kind."""
+    found: dict[tuple[str, str], list[Resource]] = {}
+    for row in resources(performance.timeline, 1):
+        if row.freed < 0:
+            found.setdefault((row.side.name.lower(), row.kind), []).append(row)
+    return found
+
+
+def watched(performance: Performance) -> set[str]:
+    """What the server's epoll instances watch, in the table's words: fd 5 in epoll 4."""
+    place = Path("/proc", str(performance.pids["server"]), "fdinfo")
+    told = {each.name: each.read_text() for each in place.iterdir()}
+    return {f"fd {fd} in epoll {epoll}" for epoll, text in told.items() for fd in re.findall(r"tfd: +(\d+)", text)}
+
+
+def is_socket(descriptor: str) -> bool:
+    """Whether `fd 3 of process 201` is an open socket, by /proc."""
+    _, fd, _, _, pid = descriptor.split()
+    place = Path("/proc", pid, "fd", fd)
+    return place.is_symlink() and str(place.readlink()).startswith("socket:")
+
+
+def agree_on_resources(performance: Performance) -> None:
+    """The lifecycle table against ss and /proc, while nothing happens."""
+    seen, table = ss(performance), here(performance)
+    for role in ("client", "server"):
+        row = seen.get(role)
+        waits = row is not None and row.state == "TIME-WAIT"
+        assert len(table.get((role, WAIT), [])) == waits, role
+        descriptors = {one.name for one in table.get((role, FD), [])}
+        if row is None or waits:  # ss lists no socket that is closed: it lives on as long as it has a descriptor
+            assert len(table.get((role, SOCKET), [])) == len(descriptors), role
+            assert all(is_socket(name) for name in descriptors), role
+        else:
+            assert len(table[role, SOCKET]) == 1, role
+            assert descriptors == row.users, role
+        if row is not None and not waits:
+            for kind, used, limit in ((RECEIVE, "r", "rb"), (SEND, "w", "tb")):
+                (buffer,) = table[role, kind]
+                assert (buffer.bytes or 0) >= row.memory[used], (role, kind)
+                assert buffer.limit in (row.memory[limit], 0), (role, kind)
+    items = {one.name for one in table.get(("server", ITEM), [])}
+    listener = {name for name in watched(performance) if name.split()[1] == "3"}
+    assert items == watched(performance) - listener
 
 
 def bytes_of(world: World, side: Side) -> tuple[int, int]:
@@ -191,15 +247,21 @@ def test_ss_agrees_whenever_the_play_is_held(perform: Callable[..., Performance]
     (listener,) = world.listeners.values()
     assert (listener.accept_queue, listener.limit) == (1, 8)
     assert names(world) == {"listener": "LISTEN", "client": "ESTAB", "server": "ESTAB"}
+    agree_on_resources(performance)
 
     world = performance.go_to(4)  # accepted
     assert ss(performance)["listener"].receive == 0
     (listener,) = world.listeners.values()
     assert listener.accept_queue == 0
+    agree_on_resources(performance)
 
     world = performance.go_to(5)  # "hello" has come and is not read
-    assert ss(performance)["server"] == Row("ESTAB", 5, 0, "")
+    seen = ss(performance)
+    assert seen["server"] == Row("ESTAB", 5, 0, "")
     assert bytes_of(world, Side.SERVER) == (5, 0)
+    agree_on_resources(performance)
+    (buffer,) = here(performance)["server", RECEIVE]
+    assert buffer.bytes == seen["server"].memory["r"] > 5, "all it ever held lies in it now, and more than the bytes"
 
     world = performance.go_to(6)  # read and echoed, and the echo read
     seen = ss(performance)
@@ -212,6 +274,7 @@ def test_ss_agrees_whenever_the_play_is_held(perform: Callable[..., Performance]
     assert seen["server"].receive == 1  # ss counts the FIN that nobody has read
     assert bytes_of(world, Side.SERVER) == (0, 0)
     assert names(world) == {role: spell(row.state) for role, row in seen.items()}
+    agree_on_resources(performance)
 
     world = performance.go_to(11)  # closed
     now = time.time_ns()
@@ -225,5 +288,8 @@ def test_ss_agrees_whenever_the_play_is_held(perform: Callable[..., Performance]
     assert abs((end.deadline - now) / 1e9 - int(told[1])) < 2
     assert 55 < int(told[1]) <= 60
 
+    agree_on_resources(performance)
+
     performance.go_to(14)  # the client's process has gone
     assert ss(performance)["client"].state == "TIME-WAIT"
+    agree_on_resources(performance)
