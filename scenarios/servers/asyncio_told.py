@@ -23,6 +23,8 @@ from scenarios.servers.telling import Teller
 LOOP: Final = 0
 READ, WRITE = 1, 2
 """selectors.EVENT_READ, EVENT_WRITE."""
+SOON: Final = 0.005
+"""Seconds after which a loop tells whose sleep is not seen."""
 
 
 class Table:
@@ -174,13 +176,8 @@ def follow(loop: asyncio.AbstractEventLoop) -> None:
         teller.task(LOOP, "new", name="event loop")
         for fd in list(selector.get_map()):
             table.open(fd)
-    else:
-
-        def now_and_then() -> None:  # its sleep is not seen
-            teller.flush()
-            loop.call_later(0.005, now_and_then)
-
-        now_and_then()
+    else:  # its sleep is not seen
+        teller.has_something = lambda: loop.call_later(SOON, teller.flush)
 
 
 def number_of(task: Any) -> int | None:

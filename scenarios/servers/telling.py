@@ -12,6 +12,7 @@ import json
 import os
 import threading
 import time
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 MARK: Final = "event "
@@ -39,6 +40,8 @@ class Teller:
         self._lines: list[str] = []
         self._states: dict[int, str] = {}
         self._places: dict[int, tuple[str, str]] = {}
+        self.has_something: Callable[[], object] = lambda: None
+        """Called when the first line is kept back: for a runtime of whose sleep one does not know."""
 
     def task(self, task: int, new: str, *, by: int = 0, why: str = "", name: str = "", fd: int = -1) -> None:
         """A task enters a state (tracer.task_fields.TASK_STATES)."""
@@ -62,6 +65,8 @@ class Teller:
     def _add(self, kind: str, fd: int, fields: dict[str, Any]) -> None:
         told = Told(time.monotonic_ns(), kind, threading.get_native_id(), fd, fields | {"runtime": self._runtime})
         self._lines.append(f"{MARK}{json.dumps(told)}\n")
+        if len(self._lines) == 1:
+            self.has_something()
         if len(self._lines) >= MOST:
             self.flush()
 
