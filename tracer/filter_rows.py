@@ -8,7 +8,7 @@ is the moment itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from typing import Any, ClassVar, Self
@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from tracer.filter_columns import Times, Words, words
 from tracer.kinds import Certainty, Side
 from tracer.replay.analysis import findings_of
 from tracer.replay.life_rows import STATES
@@ -27,8 +28,6 @@ from tracer.words import endpoint, flags
 Array = NDArray[Any]
 Make = Callable[[Any], Any]
 
-_NAMES = tuple(state.name for state in State)
-
 
 @lru_cache(1 << 16)
 def address_text(high: int, low: int) -> str:
@@ -36,34 +35,28 @@ def address_text(high: int, low: int) -> str:
     return address(high, low)
 
 
-@lru_cache(1 << 10)
-def _flags(bits: int) -> str:
-    return flags(bits)
-
-
-@lru_cache(1 << 12)
 def _findings(bits: int) -> list[str]:
     return [row.field for row in findings_of(bits)]
 
 
-def _addresses(pairs: Array) -> list[str]:
-    return [address_text(high, low) for high, low in pairs.tolist()]
+def _addresses(pairs: Array) -> Words:
+    return words(pairs, address_text)
 
 
-def _sides(numbers: Array) -> list[str]:
-    return [Side(number).name.lower() if number else "" for number in numbers.tolist()]
+def _sides(numbers: Array) -> Words:
+    return words(numbers, lambda number: Side(number).name.lower() if number else "")
 
 
-def _states(numbers: Array) -> list[str]:
-    return [State(number).name if number else "" for number in numbers.tolist()]
+def _states(numbers: Array) -> Words:
+    return words(numbers, lambda number: State(number).name if number else "")
 
 
-def _certainties(numbers: Array) -> list[str]:
-    return [Certainty(number).name.lower() if number else "" for number in numbers.tolist()]
+def _certainties(numbers: Array) -> Words:
+    return words(numbers, lambda number: Certainty(number).name.lower() if number else "")
 
 
-def _triggers(numbers: Array) -> list[str]:
-    return [Trigger(number).name.lower() if number else "unseen" for number in numbers.tolist()]
+def _triggers(numbers: Array) -> Words:
+    return words(numbers, lambda number: Trigger(number).name.lower() if number else "unseen")
 
 
 def pairs(rows: Array, name: str) -> NDArray[np.uint64]:
@@ -103,8 +96,17 @@ class Rows:
         return self.columns[name](self)
 
     def export(self, name: str) -> Any:
-        """The column as it is written to a file: an array of integers, or a list of texts, of lists or of dicts."""
+        """The column as it is written to a file: an array of integers or of byte strings, Words or Times."""
         return (self.exported.get(name) or self.columns[name])(self)
+
+    def parts(self, most: int) -> Iterator[Self]:
+        """The rows a few at a time, in order: no more than ``most``."""
+        for first in range(0, len(self), most):
+            kept: dict[str, Any] = {}
+            for one in fields(self):  # type: ignore[arg-type]
+                value = getattr(self, one.name)
+                kept[one.name] = value[first : first + most] if isinstance(value, (np.ndarray, list)) else value
+            yield type(self)(**kept)
 
     def pick(self, mask: NDArray[np.bool_]) -> Self:
         """Only the rows where ``mask`` is true."""
@@ -166,8 +168,8 @@ class Packets(Rows):
         "src": lambda r: _addresses(r["src"]),
         "dst": lambda r: _addresses(r["dst"]),
         "side": lambda r: _sides(r.side),
-        "flags": lambda r: [_flags(bits) for bits in r.segments["flags"].tolist()],
-        "analysis": lambda r: [_findings(bits) for bits in r.analysis["findings"].tolist()],
+        "flags": lambda r: words(r.segments["flags"], flags),
+        "analysis": lambda r: words(r.analysis["findings"], _findings),
         "ack": lambda r: r.segments["ack"],
     }
 
@@ -207,14 +209,10 @@ class Connections(Rows):
         total: Array = self.rows[name].sum(axis=1).astype(np.int64)
         return total
 
-    def times(self, side: int) -> list[dict[str, int]]:
+    def times(self, side: int) -> Times:
         """ns spent in each state by the client (0) or the server (1)."""
-        base = side * STATES
-        which, spent = (self.lived[name][:, base : base + STATES].tolist() for name in ("which", "spent"))
-        return [
-            {_NAMES[state]: ns for state, ns in zip(states[:count], times, strict=False)}
-            for count, states, times in zip(self.lived["count"][:, side].tolist(), which, spent, strict=True)
-        ]
+        columns = slice(side * STATES, (side + 1) * STATES)
+        return Times(self.lived["count"][:, side], self.lived["which"][:, columns], self.lived["spent"][:, columns])
 
     @property
     def states(self) -> Array:
@@ -274,6 +272,8 @@ class Connections(Rows):
         "server": lambda r: _addresses(r.point(1)[0]),
         "server_port": lambda r: r.point(1)[1],
         "handshake_rtt": lambda r: r.rows["initial_rtt"],
+        "conn_state": lambda r: r.rows["conn_state"],
+        "history": lambda r: r.rows["history"],
         "client_state": lambda r: _states(r.states[:, 0]),
         "server_state": lambda r: _states(r.states[:, 1]),
         "client_certainty": lambda r: _certainties(r.certainty[:, 0]),

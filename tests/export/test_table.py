@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.replay.test_engine import traffic
 from tests.replay.transcript import segments
 from tracer.export.table import Csv, JsonLines, records
 from tracer.export.table_parquet import GROUP, Parquet
@@ -89,6 +90,52 @@ def test_what_is_not_known_is_null_and_an_empty_field() -> None:
     row = next(csv.DictReader(io.StringIO(plain.getvalue())))
     assert (row["rtt"], row["acked_frame"], row["analysis"]) == ("", "", "")
     assert row["flags"] == "SYN"
+
+
+def wild(table: str) -> Rows:
+    """Rows with all that may stand in them, states of every kind and number."""
+    rows, replay = traffic(3000), Replay(compiled=False)
+    analysis = replay.feed(rows)
+    if table == "packets":
+        return Packets(rows, analysis, rows["length"] + 54, analysis["direction"] + 1, 0)
+    found = np.concatenate((replay.finished(), replay.connections()))
+    rng = np.random.default_rng(1)
+    lived = np.zeros(len(found), LIVED)
+    lived["state"], lived["certainty"] = rng.integers(0, 13, (len(found), 2)), rng.integers(0, 4, (len(found), 2))
+    lived["count"] = rng.integers(0, 14, (len(found), 2))
+    lived["which"] = [np.tile(rng.permutation(13), 2) for _ in found]
+    lived["spent"] = rng.integers(0, 1 << 60, (len(found), 26)) >> rng.integers(0, 60, (len(found), 26))
+    zeros = np.zeros(len(found), np.int64)
+    found["src_hi"][::3] = rng.integers(0, 1 << 63, len(found["src_hi"][::3]))
+    return Connections(found, zeros, zeros, lived, 0)
+
+
+@pytest.mark.parametrize("name", ["plain.pcap", 'a "b",\x1b[31m;é\udcff.pcap'])
+@pytest.mark.parametrize("table", ["packets", "connections", "states"])
+def test_json_and_csv_are_what_python_would_write_value_by_value(table: str, name: str) -> None:
+    rows, columns = states() if table == "states" else wild(table), COLUMNS[table]  # type: ignore[index]
+    for with_file in (False, True):
+        names = [*(["file"] if with_file else []), *(column.name for column in columns)]
+        found, out = list(records(rows, columns, name if with_file else None)), io.StringIO()
+        JsonLines(out, columns, with_file=with_file).write(rows, name)
+        dump = json.JSONEncoder(separators=(",", ":")).encode
+        assert out.getvalue() == "".join(dump(dict(zip(names, row, strict=True))) + "\n" for row in found)
+
+        out, plain = io.StringIO(), io.StringIO()
+        Csv(out, columns, with_file=with_file).write(rows, name)
+        writer = csv.writer(plain, lineterminator="\n")
+        writer.writerow(names)
+        writer.writerows([field(value) for value in row] for row in found)
+        assert out.getvalue() == plain.getvalue()
+
+
+def field(value: Any) -> Any:
+    """What csv is given."""
+    if isinstance(value, list):
+        return ";".join(value)
+    if isinstance(value, dict):
+        return ";".join(f"{state}={ns}" for state, ns in value.items())
+    return clean(value) if isinstance(value, str) else value
 
 
 def test_a_csv_of_nothing_has_its_columns() -> None:

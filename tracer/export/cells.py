@@ -142,5 +142,4 @@ def lines(columns: Sequence[Cells], right: Sequence[bool], width: Sequence[int],
 
 def text(cells: Cells) -> str:
     """All rows behind one another."""
-    octet: bytes = cells[cells != 0].tobytes()
-    return octet.decode()
+    return cells.tobytes().translate(None, b"\0").decode()

@@ -7,17 +7,18 @@ field.
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, Protocol, TextIO
 
 import numpy as np
 
+from tracer.export.cells import Cells, always, joined, text
+from tracer.export.table_cells import CSV, JSON, column_cells
 from tracer.filter_rows import Rows
 from tracer.filter_tables import Column
-from tracer.words import clean
 
+TOGETHER: Final = 4096
+"""Rows written at a time: they are in memory as text."""
 EMPTY: Final[dict[str, Any]] = {"int": 0, "text": "", "texts": [], "times": {}}
 """What each type of column is where there is nothing."""
 
@@ -44,6 +45,8 @@ def values(rows: Rows, column: Column) -> list[Any]:
     if not isinstance(exported, np.ndarray):
         return list(exported)
     plain: list[Any] = exported.tolist()
+    if exported.dtype.kind == "S":
+        return [word.decode() for word in plain]
     if column.unknown is not None and (exported == column.unknown).any():
         return [None if value == column.unknown else value for value in plain]
     return plain
@@ -62,13 +65,16 @@ class JsonLines:
 
     def __init__(self, out: TextIO, columns: Sequence[Column], *, with_file: bool) -> None:
         self._out, self._columns, self._with_file = out, columns, with_file
-        self._names = [*(["file"] if with_file else []), *(column.name for column in columns)]
 
     def write(self, rows: Rows, file: str) -> None:
         """Write them as they come."""
-        dump, names = json.JSONEncoder(separators=(",", ":")).encode, self._names
-        found = records(rows, self._columns, file if self._with_file else None)
-        self._out.write("".join(dump(dict(zip(names, row, strict=True))) + "\n" for row in found))
+        lead = f'{{"file":{JSON.word(file)},' if self._with_file else "{"
+        for part in rows.parts(TOGETHER):
+            cells: list[Cells] = []
+            for column in self._columns:
+                cells.append(always(f'{"," if cells else lead}"{column.name}":', len(part)))
+                cells.append(column_cells(part.export(column.name), column, JSON))
+            self._out.write(text(joined(*cells, always("}\n", len(part)))))
 
     def close(self) -> None:
         """Whole lines are there already."""
@@ -82,23 +88,23 @@ class Csv:
 
     def __init__(self, out: TextIO, columns: Sequence[Column], *, with_file: bool) -> None:
         self._out, self._columns, self._with_file = out, columns, with_file
-        self._writer = csv.writer(out, lineterminator="\n")
         self._begun = False
 
     def _begin(self) -> None:
         if not self._begun:
             self._begun = True
             names = [column.name for column in self._columns]
-            self._writer.writerow(["file", *names] if self._with_file else names)
+            self._out.write(",".join(["file", *names] if self._with_file else names) + "\n")
 
     def write(self, rows: Rows, file: str) -> None:
         """Write them as they come."""
         self._begin()
-        parts = [[_field(value, column.type) for value in values(rows, column)] if column.type != "int"
-                 else values(rows, column) for column in self._columns]  # fmt: skip
-        if self._with_file:
-            parts.insert(0, [clean(file)] * len(rows))
-        self._writer.writerows(zip(*parts, strict=True))
+        lead = f"{CSV.word(file)}," if self._with_file else ""
+        for part in rows.parts(TOGETHER):
+            cells = [always(lead, len(part))]
+            for column in self._columns:
+                cells += (column_cells(part.export(column.name), column, CSV), always(",", len(part)))
+            self._out.write(text(joined(*cells[:-1], always("\n", len(part)))))
 
     def close(self) -> None:
         """Whole lines are there already; without any, the names of the columns."""
@@ -107,11 +113,3 @@ class Csv:
 
     def abandon(self) -> None:
         """Whole lines are there already."""
-
-
-def _field(value: Any, kind: str) -> Any:
-    if kind == "texts":
-        return ";".join(value)
-    if kind == "times":
-        return ";".join(f"{state}={ns}" for state, ns in value.items())
-    return value if value.isprintable() else clean(value)

@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 
 from tracer.export.table import values
+from tracer.filter_columns import Words
 from tracer.filter_rows import Rows
 from tracer.filter_tables import Column
 
@@ -72,7 +73,9 @@ class Parquet:
 
     def _array(self, rows: Rows, column: Column, kind: Any) -> Any:
         exported = rows.export(column.name)
-        if isinstance(exported, np.ndarray):
+        if isinstance(exported, Words):
+            return self._arrow.array(exported.kinds, kind).take(self._arrow.array(exported.codes))
+        if isinstance(exported, np.ndarray) and exported.dtype.kind != "S":
             unknown = exported == column.unknown if column.unknown is not None else None
             return self._arrow.array(exported.astype(np.int64), mask=unknown)
         found = values(rows, column)
