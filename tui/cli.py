@@ -48,11 +48,10 @@ def synfin(context: click.Context, plain_glyphs: bool) -> None:
     Without a command: the start page, with scenarios, lessons, recordings, captures, live trace and load.
     """
     if context.invoked_subcommand is None:
-        from tui.cli_start import start_page
+        from tui.cli_visit import visit
 
-        if chosen := start_page(ascii_only=plain_glyphs):
-            typed = [*chosen, *(["--ascii"] if plain_glyphs else [])]
-            synfin.main(typed, prog_name="synfin", standalone_mode=False)
+        more = ["--ascii"] if plain_glyphs else []
+        visit(lambda chosen: synfin.main([*chosen, *more], prog_name="synfin", standalone_mode=False), plain_glyphs)
 
 
 @synfin.command("list")
@@ -117,13 +116,18 @@ def run(
 @click.argument("claims", nargs=-1, metavar="[ID]...")
 @click.option("--json", "form", flag_value="json", help="One JSON object a claim.")
 @click.option("--markdown", "form", flag_value="markdown", help="A Markdown table.")
+@click.option("--list", "form", flag_value="list", help="Only the claims, and what decides each.")
 @click.option("--quick", is_flag=True, help="Leave out what takes a minute or more.")
 @click.option("--no-kernel", is_flag=True, help="Do without kernel probes; says which claims cannot be decided then.")
 @click.option("--keep", metavar="DIR", help="Where the recordings go (default: the user's data folder).")
 def verify(claims: tuple[str, ...], form: str | None, quick: bool, no_kernel: bool, keep: str | None) -> None:
     """Put claims about TCP to the test (all, or those named: C08), and say what is true on this machine."""
+    from tui.cli_verify import list_claims
     from tui.cli_verify import verify as put_to_the_test
 
+    if form == "list":
+        list_claims(claims)
+        return
     put_to_the_test(claims, form or "text", kernel=not no_kernel, slow=not quick, keep=keep)
 
 

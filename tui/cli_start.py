@@ -27,7 +27,7 @@ from tui.cli_signals import show
 from tui.cli_start_live import live
 from tui.memory import load, place_for, recent
 from tui.plain import plain
-from tui.screens.start import Entry
+from tui.screens.start import Command, Entry, Place
 
 SUFFIXES: Final = tuple(name + packed for name in (".pcap", ".pcapng", ".cap") for packed in ("", ".gz", ".xz", ".zst"))
 MOST: Final = 1000
@@ -36,13 +36,13 @@ HERE: Final = "in this folder"
 _EMPHASIS: Final = re.compile(r"\*(\w[^*]*)\*")
 
 
-def start_page(*, ascii_only: bool = False) -> tuple[str, ...]:
-    """Show the page; the command that was chosen, empty for none. Raises Trouble where there is no terminal."""
+def start_page(place: Place, *, ascii_only: bool = False) -> Command:
+    """Show the page as it was left; the command that was chosen, empty for none. Raises Trouble without a terminal."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise Trouble("the start page needs a terminal; `synfin --help` lists the commands", USAGE)
     from tui.start import StartApp
 
-    app = StartApp(list(entries()), more=lambda: [*lately(), *live()], about=about, ascii_only=ascii_only)
+    app = StartApp(list(entries()), more=lambda: [*lately(), *live()], about=about, ascii_only=ascii_only, place=place)
     return show(app) or ()
 
 

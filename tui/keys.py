@@ -115,7 +115,8 @@ KEYS: Final[tuple[Key, ...]] = (
     Key("Y", (B("Y", "copy_event", "Copy the event"),), "", "", "copy the event under the cursor as JSON", PROGRAM),
     Key("?", (B("question_mark", "help", "Help"),), "Help", "Help", "this list, the states, the probes", PROGRAM),
     Key("^p", (B("ctrl+p", "app.command_palette"),), "", "Palette", "any command by its name; themes", PROGRAM),
-    Key("q", (B("q", "app.quit", "Quit"),), "Quit", "Quit", "leave; what is recorded stays", PROGRAM),
+    Key("q", (B("q", "app.quit", "Quit"),),
+        "Quit", "Quit", "leave, to the start page if it was opened there; what is recorded stays", PROGRAM),
 )  # fmt: skip
 """Every key of the trace screen."""
 

@@ -12,7 +12,7 @@ from textual.app import App
 from textual.screen import Screen
 
 from tui.ascii import AsciiOnly
-from tui.screens.start import Command, Entry, StartScreen
+from tui.screens.start import Command, Entry, Place, StartScreen
 from tui.themes import NAMES, themes
 
 
@@ -25,7 +25,7 @@ class StartApp(App[Command]):
 
     def __init__(
         self, entries: Sequence[Entry], *, more: Callable[[], Iterable[Entry]] | None = None,
-        about: Callable[[Entry], str] | None = None, ascii_only: bool = False,
+        about: Callable[[Entry], str] | None = None, ascii_only: bool = False, place: Place | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         self.HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (120, "-wide")]
@@ -34,9 +34,9 @@ class StartApp(App[Command]):
         for theme in themes():
             self.register_theme(theme)
         self.theme = NAMES[0]
-        self._entries, self._more, self._about = entries, more, about
+        self._entries, self._more, self._about, self._place = entries, more, about, place
 
     def on_mount(self) -> None:
         """The page, and out with its answer."""
-        page: Screen[Any] = StartScreen(self._entries, more=self._more, about=self._about)
+        page: Screen[Any] = StartScreen(self._entries, more=self._more, about=self._about, place=self._place)
         self.push_screen(page, self.exit)

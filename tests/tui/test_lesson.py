@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 from textual.pilot import Pilot
+from textual.widgets import OptionList
 
 from tests.playbook import CLOSING, HANDSHAKE, play
 from tests.tui.conftest import MakeApp
@@ -115,6 +116,15 @@ async def test_nothing_that_is_asked_about_is_drawn_and_no_key_leads_there(
         await pilot.press("n")
         assert trace.view.cursor < gate
         assert trace.view.go(gate) is False
+        await pilot.press("F")
+        await settled(pilot)
+        offered = app.screen.query_one("#focus-list", OptionList).options
+        connection = str(offered[0].prompt)
+        assert connection.endswith(":8080"), "of the connection no state was entered yet"
+        await pilot.press("escape", "l", "F")
+        await settled(pilot)
+        offered = app.screen.query_one("#focus-list", OptionList).options
+        assert any("CLOSED" in str(option.prompt) for option in offered), "outside a lesson it says how they ended"
 
 
 async def test_an_answer_shows_the_row_and_enter_goes_on_to_the_next_question(make_app: MakeApp) -> None:

@@ -111,8 +111,11 @@ class Finding(Picture):
             searched,
         )
 
-        listing = self.view.connections
-        self.app.push_screen(FocusScreen(choices(self.timeline, listing), partial(searched, listing)), self._chosen)
+        listing, gate = self.view.connections, self.view.gate
+        # In a lesson the list is of the moment: how it ends is what may be asked next.
+        until = self.timeline[gate].time - 1 if gate is not None and gate < len(self.timeline) else None
+        found = choices(self.timeline, listing, until)
+        self.app.push_screen(FocusScreen(found, partial(searched, listing)), self._chosen)
 
     def _chosen(self, choice: Choice | None) -> None:
         if choice is None:

@@ -22,7 +22,7 @@ from tracer.events import NUMBER
 from tracer.states import STATES, State
 from tracer.timeline import Timeline
 from tracer.words import clean
-from tui.connections import Listing
+from tui.connections import Life, Listing
 
 MOST: Final = 5_000
 """Connections that are gone through for the list; of more, a number, a port or an address finds the others."""
@@ -42,14 +42,14 @@ class Choice(NamedTuple):
     """The filter that stands for it."""
 
 
-def choices(timeline: Timeline, connections: Listing) -> list[Choice]:
-    """All there is to focus on."""
+def choices(timeline: Timeline, connections: Listing, until: int | None = None) -> list[Choice]:
+    """All there is to focus on; connections with the states they are in last, or were in at ``until`` (ns)."""
     found = []
     ports: dict[int, int] = {}
     for number in connections.numbers[:MOST]:
         connection = connections[number]
         life = connection.life
-        state = STATES[life.states[-1]].label if life and life.states else ""
+        state = _state(life, until) if life and life.states else ""
         found.append(Choice("connection", f"#{number}  {connection.ends()}  {state}".rstrip(), number))
         if connection.server is not None:
             ports[connection.server[1]] = ports.get(connection.server[1], 0) + 1
@@ -59,6 +59,11 @@ def choices(timeline: Timeline, connections: Listing) -> list[Choice]:
         words = f"port {port}  {count} connection{'s' * (count != 1)}"
         found.append(Choice("listener", words, filter=f"port:{port}"))
     return found + [Choice("process", f"{pid}  {name}", filter=f"pid:{pid}") for pid, name in _processes(timeline)]
+
+
+def _state(life: Life, until: int | None) -> str:
+    state = life.states[-1] if until is None else life.at(until)
+    return STATES[state].label if state is not State.UNKNOWN else ""
 
 
 def _processes(timeline: Timeline) -> list[tuple[int, str]]:

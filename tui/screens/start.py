@@ -9,6 +9,7 @@ the story of what is highlighted.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar, Final, NamedTuple
 
@@ -57,6 +58,19 @@ class Entry(NamedTuple):
 Command = tuple[str, ...]
 
 
+@dataclass
+class Place:
+    """Where the page was left, to come back to."""
+
+    section: str = ALL
+    words: str = ""
+    """On the search line."""
+    entry: tuple[str, str] | None = None
+    """Group and name of what was opened."""
+    said: str = ""
+    """What went wrong with it."""
+
+
 def matching(entries: Iterable[Entry], words: str, section: str = ALL) -> list[Entry]:
     """The entries of a section in which every word of the search occurs, in any case."""
     wanted = words.lower().split()
@@ -87,18 +101,20 @@ class StartScreen(Screen[Command | None]):
 
     def __init__(
         self, entries: Sequence[Entry], *, more: Callable[[], Iterable[Entry]] | None = None,
-        about: Callable[[Entry], str] | None = None,
+        about: Callable[[Entry], str] | None = None, place: Place | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
+        self._place = place or Place()
         self._entries, self._more, self._about = list(entries), more, about
         self._found: list[Entry] = []
         self._told: dict[Entry, str] = {}
-        self.section = ALL
+        self.section = self._place.section
 
     def compose(self) -> ComposeResult:
         yield Static(id="start-title", markup=False)
         yield Static(id="start-tabs", markup=False)
-        yield Input(placeholder="type to search", id="start-search", compact=True)
+        yield Input(self._place.words, placeholder="type to search", id="start-search", compact=True)
+        yield Static(plain(self._place.said), id="start-said", markup=False)
         with Vertical(id="start-body"):
             yield OptionList(id="start-list", markup=False, compact=True)
             yield StoryPane(id="start-story")
@@ -108,6 +124,7 @@ class StartScreen(Screen[Command | None]):
     def on_mount(self) -> None:
         title = Content.styled(" synfin", "bold") + Content("   the life of TCP connections")
         self.query_one("#start-title", Static).update(title)
+        self.query_one("#start-said").display = bool(self._place.said)
         self._fill()
         self.query_one(Input).focus()
         if self._more is not None:
@@ -122,7 +139,9 @@ class StartScreen(Screen[Command | None]):
     def _add(self, found: list[Entry]) -> None:
         order = {name: at for at, name in enumerate(SECTIONS)}
         self._entries = sorted([*self._entries, *found], key=lambda entry: order.get(entry.section, len(order)))
-        self._fill(self.highlighted)
+        wanted = self._place.entry
+        there = self.highlighted
+        self._fill(None if there is None or (wanted and (there.group, there.name) != wanted) else there)
 
     @property
     def highlighted(self) -> Entry | None:
@@ -143,7 +162,7 @@ class StartScreen(Screen[Command | None]):
                 group = (entry.section, entry.group)
                 head = plain(entry.group) if self.section != ALL else f"{entry.section}  {plain(entry.group)}"
                 options.append(Option(Content.styled(head, "bold"), disabled=True))
-            if entry == keep:
+            if entry == keep or (keep is None and (entry.group, entry.name) == self._place.entry):
                 at = len(options)
             name = cut(Content(plain(entry.name)), width).pad_right(0)
             name = name.pad_right(width - name.cell_length)
@@ -209,8 +228,12 @@ class StartScreen(Screen[Command | None]):
         self._told[entry] = self._about(entry)
         self.app.call_from_thread(self._tell)
 
-    def on_input_changed(self) -> None:
-        self._fill()
+    def on_input_changed(self, event: Input.Changed) -> None:
+        if event.value == self._place.words:  # as it was left
+            self._fill(self.highlighted)
+        else:
+            self._place.entry = None
+            self._fill()
 
     def on_option_list_option_highlighted(self) -> None:
         self._tell()
@@ -222,8 +245,13 @@ class StartScreen(Screen[Command | None]):
         self._open(self.highlighted)
 
     def _open(self, entry: Entry | None) -> None:
-        if entry is not None:
-            self.dismiss(entry.argv)
+        self._choose(entry, entry.argv if entry is not None else ())
+
+    def _choose(self, entry: Entry | None, command: Command) -> None:
+        if entry is not None and command:
+            self._place.section, self._place.words = self.section, self.query_one(Input).value
+            self._place.entry = (entry.group, entry.name)
+            self.dismiss(command)
 
     def action_move(self, by: int) -> None:
         """Move the highlight though the search field has the focus."""
@@ -231,6 +259,7 @@ class StartScreen(Screen[Command | None]):
         places = [at for at, option in enumerate(listed.options) if option.id is not None]
         if listed.highlighted not in places:
             return
+        self._place.entry = None
         at = places.index(listed.highlighted) + by
         listed.highlighted = places[at % len(places) if abs(by) == 1 else max(0, min(at, len(places) - 1))]
 
@@ -246,14 +275,12 @@ class StartScreen(Screen[Command | None]):
     def action_lesson(self) -> None:
         """Open it as a lesson."""
         entry = self.highlighted
-        if entry is not None and entry.lesson:
-            self.dismiss(entry.lesson)
+        self._choose(entry, entry.lesson if entry is not None else ())
 
     def action_step(self) -> None:
         """Open it step by step."""
         entry = self.highlighted
-        if entry is not None and entry.step:
-            self.dismiss(entry.step)
+        self._choose(entry, entry.step if entry is not None else ())
 
     def action_leave(self) -> None:
         """Nothing was chosen."""
