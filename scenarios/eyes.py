@@ -2,8 +2,8 @@
 
 Kernel probes see everything as it happens. On a stage with a network of its own the network is their filter, so that
 nobody's packet is missed and none of a stranger's is seen; on the host's loopback the actors' processes and the play's
-port are. Without them packets (AF_PACKET, where the stage's network is our own) and the sampled socket table are what a
-plain user has.
+port are. A Go program is looked into as well: of its goroutines the kernel knows nothing. Without probes packets
+(AF_PACKET, where the stage's network is our own) and the sampled socket table are what a plain user has.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scenarios.stage import Ground, Stage
-from tracer.kernel.source import Filter, KernelSource
+from tracer.kernel.source import Filter, KernelError, KernelSource
 from tracer.session import EventSource
 from tracer.tables.counters import ListenCounters
 from tracer.tables.source import TableSource
@@ -40,6 +40,23 @@ def counters(ground: Ground) -> ListenCounters:
         if name in ground.networks
     }
     return ListenCounters(files)
+
+
+def runtimes(stage: Stage, kernel: KernelSource) -> list[EventSource]:
+    """What looks into the Go programs of a play; none where it has none. `kernel` has started. Raises KernelError."""
+    if not stage.programs:
+        return []
+    from tracer.runtimes.go_binary import GoError  # a disassembler and all: few plays need it
+    from tracer.runtimes.golang import GoSource
+
+    go = GoSource(kernel)
+    try:
+        for path in stage.programs.values():
+            go.add(path)
+    except GoError as reason:
+        go.stop()
+        raise KernelError(str(reason)) from None
+    return [go]
 
 
 def plain(stage: Stage, ground: Ground) -> tuple[list[EventSource], list[Sight]]:

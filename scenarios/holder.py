@@ -59,8 +59,9 @@ class Holder:
             name: places[name].address(order["family"]) if wired else LOOPBACK[order["family"]]
             for name in scenario.actors
         }
+        told = scenario, addresses, order["family"], order["port"], host, 0, 0
         waiting = [
-            self._fork(part.Role(name, scenario, addresses, order["family"], order["port"], host, 0, 0), order)
+            self._fork(part.Role(name, *told, programs=order["programs"]), order)
             for name in scenario.cast
             if name not in scenario.children
         ]

@@ -50,6 +50,9 @@ class Role:
     children: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Pipes (cue, report) of the actors that it may fork."""
 
+    programs: dict[str, str] = field(default_factory=dict)
+    """Where the Go programs of the play are, by name."""
+
     def with_pipes(self, cue_fd: int, report_fd: int, children: dict[str, tuple[int, int]]) -> Role:
         """The same with the pipes filled in."""
         return replace(self, cue_fd=cue_fd, report_fd=report_fd, children=children)
@@ -184,6 +187,8 @@ class Part:
         """Become a program. Raises OSError."""
         host, port = self.actor.anywhere(step.listens or 0)
         words = {"port": str(port), "address": host, "python": sys.executable}
+        words |= {f"address:{name}": self.actor.at(name)[0] for name in self._role.addresses}
+        words |= {f"go:{name}": path for name, path in self._role.programs.items()}
         argv = [_filled(word, words) for word in step.program]
         found = shutil.which(argv[0])
         if found is None:  # found out now: what is said after this is the program's

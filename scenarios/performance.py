@@ -66,7 +66,12 @@ def perform(
         sources: list[EventSource] = []
         session: Session | None = None
         try:
-            sources += [eyes.probes(ground)] if probes else eyes.plain(stage, ground)[0]
+            if probes:
+                kernel = eyes.probes(ground)
+                sources.append(kernel)
+                sources += eyes.runtimes(stage, kernel)
+            else:
+                sources += eyes.plain(stage, ground)[0]
             sources.append(eyes.counters(ground))
             reports = ActorReports(measure().ns, calls=not probes, before_step=lambda: eyes.hurry(sources))
             sources.append(reports)

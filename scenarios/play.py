@@ -259,6 +259,9 @@ class Play:
         for name in step.wakes:
             woken = self._parts[name]
             self._until(step, deadline, woken, lambda woken=woken: not woken.busy, "to be woken")  # type: ignore[misc]
+        for name in step.rests:
+            part = self._parts[name]
+            self._until(step, deadline, part, procfs.AtRest(part.pid), "to come to rest")
         while (rest := began + step.lasts - time.monotonic()) > 0:
             self._listen(rest)
 
@@ -286,8 +289,8 @@ class Play:
             if rest <= 0:
                 waited = f"step {step.number}: waited {step.timeout:g} s for the {part.name} {what}"
                 raise PlayFailed(f"{waited}{self._where(part)}")
-            poll = ASLEEP_POLL_SECONDS if part.announced else PROGRAM_POLL_SECONDS if step.program else 1.0
-            self._listen(min(rest, poll))
+            looks = PROGRAM_POLL_SECONDS if step.program or step.rests else 1.0
+            self._listen(min(rest, ASLEEP_POLL_SECONDS if part.announced else looks))
         self._listen(0.0)
 
     def _where(self, part: _Part) -> str:

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 from typing import Final
 
 TCP_LISTEN: Final = "0A"
+REST_SECONDS: Final = 0.02
+"""How long all threads must be asleep to count as being at rest."""
+TICK: Final = 1
+"""Turns on a processor between two looks that are no work: a runtime's clock (Go's sysmon). Work that passes from one
+thread to another takes more."""
 _FRAME: Final = re.compile(r'File "(?P<file>.*)", line (?P<line>\d+) in (?P<function>\S+)')
 
 
@@ -17,6 +23,36 @@ def thread_state(pid: int) -> str:
     except OSError:
         return ""
     return stat[stat.rindex(b")") + 2 :][:1].decode()
+
+
+def turns(pid: int) -> int | None:
+    """How often the threads of a process have been on a processor, all together; None unless every one is asleep."""
+    total = 0
+    try:
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            stat = (thread / "stat").read_bytes()
+            if stat[stat.rindex(b")") + 2 :][:1] != b"S":
+                return None
+            total += int((thread / "schedstat").read_bytes().split()[2])  # time on a processor, time waiting, turns
+    except OSError:
+        return None
+    return total
+
+
+class AtRest:
+    """Asked again and again: has a process come to rest? All threads asleep for a while, and hardly one has run."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid, self._since = pid, time.monotonic()
+        self._before: int | None = None
+
+    def __call__(self) -> bool:
+        """Look once more."""
+        now, before = turns(self._pid), self._before
+        if now is None or before is None or now - before > TICK:
+            self._since = time.monotonic()
+        self._before = now
+        return now is not None and time.monotonic() - self._since >= REST_SECONDS
 
 
 def listens(pid: int, port: int) -> bool:

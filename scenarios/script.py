@@ -17,6 +17,7 @@ docs/writing-scenarios.md shows each in five lines.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -37,6 +38,8 @@ Family = Literal["ipv4", "ipv6", "mapped"]
 FAMILIES: Final[tuple[Family, ...]] = ("ipv4", "ipv6", "mapped")
 NETWORK: Final = "network"
 """Name of the actor that is the wire: its steps decide what becomes of packets."""
+
+_GO: Final = re.compile(r"\{go:(\w+)\}")
 
 STEP_TIMEOUT: Final = 10.0
 """Seconds a step may take before the play is given up: a play that hangs in a class room is worse than one that
@@ -71,6 +74,8 @@ class Step:
     """The program that takes the actor's place from here on, with its arguments; empty for an ordinary step."""
     listens: int | None = 0
     """For a program: the step is over when it listens on the play's port plus this; None: when it runs."""
+    rests: tuple[str, ...] = ()
+    """Actors (programs, mostly) that have come to rest when the step is over: all threads asleep for a moment."""
 
 
 @dataclass(frozen=True)
@@ -164,6 +169,12 @@ class Scenario:
             raise ValueError(f"{self.name}: no actor {name!r} (there are {', '.join(self.actors)})")
 
     @property
+    def go_programs(self) -> tuple[str, ...]:
+        """Names of the Go programs that its actors become: `{go:NAME}` is scenarios/servers/go/NAME.go, built."""
+        words = (word for step in self.steps for word in step.program)
+        return tuple(sorted({name for word in words for name in _GO.findall(word)}))
+
+    @property
     def relayed(self) -> bool:
         """True when the wire is a relay of ours, which decides about every packet."""
         steered = any(step.actor == NETWORK for step in self.steps)
@@ -185,10 +196,11 @@ class Scenario:
         timeout: float = STEP_TIMEOUT,
         lasts: float = 0.0,
         ends: str | Iterable[str] = (),
+        rests: str | Iterable[str] = (),
     ) -> Callable[[Action], Action]:
         """Add the decorated function as the next step. Raises ValueError for an actor who is not in the play."""
-        woken, ended = _names(wakes), _names(ends)
-        for name in (*((actor,) if actor != NETWORK else ()), *woken, *ended):
+        woken, ended, still = _names(wakes), _names(ends), _names(rests)
+        for name in (*((actor,) if actor != NETWORK else ()), *woken, *ended, *still):
             self._known(name)
         if any(step.program and step.actor == actor for step in self.steps):
             raise ValueError(f"{self.name}: the {actor} has become a program, which takes no steps")
@@ -199,7 +211,7 @@ class Scenario:
 
         def add(action: Action) -> Action:
             number = len(self.steps) + 1
-            step = Step(number, actor, text, action, asleep_in, woken, watch, timeout, lasts, ended)
+            step = Step(number, actor, text, action, asleep_in, woken, watch, timeout, lasts, ended, rests=still)
             self.steps.append(step)
             return action
 
@@ -214,17 +226,22 @@ class Scenario:
         listens: int | None = 0,
         watch: str = "",
         timeout: float = STEP_TIMEOUT,
+        rests: bool = False,
     ) -> None:
         """Add a step by which an actor becomes a program (execve), a server of some model for one.
 
-        In `argv`, `{port}`, `{address}` and `{python}` are replaced. The step is over when the program listens on the
-        play's port plus `listens` (None: when it runs). What it prints is put on the timeline as its remarks.
+        In `argv`, `{port}`, `{address}` (where it listens), `{address:ACTOR}` (where another is found), `{python}` and
+        `{go:NAME}` (a program of scenarios/servers/go) are replaced. The step is over when the program listens on the
+        play's port plus `listens` (None: when it runs), with `rests` when it has nothing more to do by itself. What
+        it prints is put on the timeline as its remarks.
         """
         self._known(actor)
         number = len(self.steps) + 1
         action: Action = lambda me: None  # noqa: E731 - the actor sees that it is a program's step
+        still = (actor,) if rests else ()
+        words = tuple(argv)
         self.steps.append(
-            Step(number, actor, text, action, watch=watch, timeout=timeout, program=tuple(argv), listens=listens)
+            Step(number, actor, text, action, watch=watch, timeout=timeout, program=words, listens=listens, rests=still)
         )
 
     def must_see(self, text: str) -> Callable[[Check], Check]:

@@ -49,6 +49,10 @@ class StageError(RuntimeError):
     """The stage could not be set up; str() says why in words."""
 
 
+class ProgramMissing(StageError):
+    """A program that an actor is to become is not to be had on this machine."""
+
+
 @dataclass(frozen=True)
 class Ground:
     """Where a play takes place."""
@@ -101,6 +105,8 @@ class Stage:
         """Writing ends of the actors' cue pipes."""
         self.reports: dict[str, int] = {}
         """Reading ends of the actors' report pipes; they end when the actor has ended."""
+        self.programs: dict[str, str] = {}
+        """Path of each Go program of the play by its name, when the stage is open."""
         self._origin = origin
         self._kinds = kinds or _places(scenario)
         self._holder: subprocess.Popen[bytes] | None = None
@@ -119,6 +125,7 @@ class Stage:
             raise StageError("the stage is open already")
         if not sys.platform.startswith("linux"):
             raise StageError("scenarios act on Linux only; their recordings replay anywhere")
+        self.programs = self._built()
         reasons: list[str] = []
         for kind in self._kinds:
             answer, port = self._try(kind)
@@ -140,6 +147,18 @@ class Stage:
                 raise StageError(answer["error"])
             reasons.append(answer["refused"])
         raise StageError(f"{self.scenario.name} needs a network of its own: {'; '.join(reasons)}")
+
+    def _built(self) -> dict[str, str]:
+        """The Go programs of the play. Raises ProgramMissing."""
+        names = self.scenario.go_programs
+        if not names:
+            return {}
+        from scenarios import go_programs  # few plays need it
+
+        try:
+            return {name: str(go_programs.built(go_programs.FOLDER / f"{name}.go")) for name in names}
+        except go_programs.GoProgramMissing as failure:
+            raise ProgramMissing(f"{self.scenario.name} cannot be played: {failure}") from None
 
     def _try(self, kind: Kind) -> tuple[dict[str, Any], int]:
         """One stage hand in one kind of place: its answer and the play's port."""
@@ -165,6 +184,7 @@ class Stage:
             self._control = ours
             ours.settimeout(OPEN_SECONDS)
             order = {"kind": kind, "origin": self._origin, "port": port, "pipes": pipes, "family": self.family}
+            order["programs"] = self.programs
             ours.send(json.dumps(order).encode())
             theirs.close()
             try:

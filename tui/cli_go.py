@@ -5,13 +5,30 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 
-from tracer.kernel.source import KernelSource
+from scenarios import eyes
+from scenarios.stage import Stage
+from tracer.kernel.source import KernelError, KernelSource
 from tracer.runtimes.go_binary import GoError
 from tracer.runtimes.golang import GoSource
 from tracer.session import EventSource
 from tui.feed import Probe
 
 GROUP = "go"
+WITHOUT = "it goes with the kernel's probes, which are not on"
+
+
+def of_play(stage: Stage, kernel: KernelSource | None, sources: list[EventSource], probes: list[Probe]) -> None:
+    """Look into the Go programs of a play, where it has some. Adds to `sources` and `probes`."""
+    if not stage.programs:
+        return
+    why = WITHOUT
+    try:
+        if kernel is not None:
+            sources += eyes.runtimes(stage, kernel)
+            why = ""
+    except KernelError as reason:
+        why = str(reason)
+    probes.append(Probe(GROUP, not why, why))
 
 
 def join(kernel: KernelSource | None, pids: Sequence[int], command: Sequence[str], sources: list[EventSource],
@@ -19,7 +36,7 @@ def join(kernel: KernelSource | None, pids: Sequence[int], command: Sequence[str
     """Put probes on the programs that are known already: those of `pids`, and the command's. What they will start is
     looked at when it runs. Adds to `sources` and `probes`."""
     if kernel is None:
-        probes.append(Probe(GROUP, False, "it goes with the kernel's probes, which are not on"))
+        probes.append(Probe(GROUP, False, WITHOUT))
         return
     go = GoSource(kernel)
     sources.append(go)

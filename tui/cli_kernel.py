@@ -6,12 +6,11 @@ from collections.abc import Sequence
 
 from scenarios import eyes
 from scenarios.stage import Ground
-from tracer.kernel.source import KernelError, Status
-from tracer.session import EventSource
+from tracer.kernel.source import KernelError, KernelSource, Status
 from tui.feed import Probe
 
 
-def kernel_source(ground: Ground) -> tuple[EventSource | None, list[Probe]]:
+def kernel_source(ground: Ground) -> tuple[KernelSource | None, list[Probe]]:
     """Probes that watch what happens on this stage and nothing else, and what each group can see."""
     try:
         source = eyes.probes(ground)

@@ -39,6 +39,7 @@ from tracer.session import EventSource, Session, Sink
 from tracer.timeline import Timeline
 from tui.cli_checks import judge, tell
 from tui.cli_errors import CANNOT, FAILED, INTERRUPTED, OUTPUT, USAGE, Trouble
+from tui.cli_go import of_play
 from tui.cli_kernel import kernel_source
 from tui.cli_lesson import needs_screen, with_questions
 from tui.cli_print import Printer, terminal_width
@@ -196,6 +197,7 @@ def _watch(request: Request, stage: Stage, ground: Ground) -> LiveFeed:
         probes += [Probe(*one) for one in told]
     else:
         sources.append(kernel)
+    of_play(stage, kernel, sources, probes)
     sources.append(eyes.counters(ground))
     reports = ActorReports(offset, calls=inferring, before_step=lambda: eyes.hurry(sources))
     sources.append(reports)

@@ -23,7 +23,7 @@ from scenarios.load.evidence import Loads
 from scenarios.load.report import LoadFailed
 from scenarios.performance import Performance, perform
 from scenarios.sights import CannotTell, Seen
-from scenarios.stage import Stage, StageError
+from scenarios.stage import ProgramMissing, Stage, StageError
 from tracer import __version__
 from tracer.kernel.source import KernelError
 from tracer.recording.writer import Recorder, RecordingError
@@ -51,6 +51,8 @@ class _Played:
     performance: Performance | None
     why_not: str
     recording: str = ""
+    lacking: bool = False
+    """A program of the play is not to be had on this machine."""
 
 
 def every() -> dict[str, Claim]:
@@ -92,6 +94,8 @@ def _measured(each: Claim, loads: Loads, slow: bool) -> Verdict:
 
 def _verdict(each: Claim, plays: list[_Played]) -> Verdict:
     for name, play in zip(each.plays, plays, strict=True):
+        if play.lacking:
+            return Verdict("not run", play.why_not)
         if play.performance is None:
             return Verdict("undecided", f"{name} could not be played: {play.why_not}")
         if wrong := play.performance.complaints():
@@ -139,6 +143,8 @@ class _House:
                 if played.performance and not played.performance.complaints():
                     break
             return played
+        except ProgramMissing as failure:
+            return _Played(None, str(failure), lacking=True)
         except (StageError, KernelError, RecordingError, OSError) as failure:
             return _Played(None, str(failure).partition("\n")[0])
 

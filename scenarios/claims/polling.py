@@ -1,8 +1,8 @@
-"""Claims about runtimes and epoll: C09 to C11, C17, C50. asyncio and the netpoller are asked; Go has no play yet."""
+"""Claims about runtimes and epoll: C09 to C11, C17, C50. asyncio, the netpoller and Go are asked."""
 
 from __future__ import annotations
 
-from scenarios.claims.claim import Seen, Verdict, claim, confirmed, refuted
+from scenarios.claims.claim import Seen, Verdict, claim, confirmed, refined, refuted
 
 ADD = 1
 """EPOLL_CTL_ADD."""
@@ -46,23 +46,75 @@ def for_reading(asyncio: Seen, netpoller: Seen) -> Verdict:
     return refuted("it is level-triggered", words)
 
 
-@claim("C11", "A connecting socket is registered for EPOLLOUT")
-def connecting() -> Verdict:
-    return _no_play("in which a runtime connects: a Go program that dials, under `synfin trace --go`, would show it")
+@claim("C11", "A connecting socket is registered for EPOLLOUT", "go-dial")
+def connecting(go: Seen) -> Verdict:
+    client = go.actor("client")
+    call = next(call for call in client.calls("connect") if call.error == "EINPROGRESS")
+    dialed = call.enter.fd
+    masks = [mask for operation, fd, mask in client.registrations() if operation == ADD and fd == dialed]
+    table = [event for event in client.events if event.name == "polldesc:change" and event.fd == dialed]
+    parked = next(event for event in table if event["wg"].isdigit())
+    words = (
+        f"Go: connect() gave EINPROGRESS, then EPOLL_CTL_ADD for {masks[0]}; the goroutine parked in wg, and rg was "
+        f"{parked['rg']}"
+    )
+    flags = set(masks[0].split("|"))
+    if "EPOLLOUT" not in flags:
+        return refuted("it is not", words)
+    if flags == {"EPOLLOUT"}:
+        return confirmed(words)
+    return refined("for EPOLLOUT and all else at once, as any other socket: waiting to write is the goroutine's", words)
 
 
 @claim(
     "C17",
     "The poller runs on a thread of its own, always in epoll_wait (one article) / there is no such thread (another)",
+    "go-echo",
 )
-def thread_of_its_own() -> Verdict:
-    return _no_play("of a Go program: `synfin trace --go -- PROGRAM` shows who asks epoll (poller:asks)")
+def thread_of_its_own(go: Seen) -> Verdict:
+    server = go.actor("server")
+    asked = {event.tid for event in server.events if event.name == "poller:asks" and event["delay"]}
+    if not asked:
+        go.cannot_tell("who asks epoll is seen by probes in the Go program only")
+    ran = {event.tid for event in server.events if event.name == "task:state" and event["new"] == "running"}
+    waits = [call for call in server.calls("epoll_pwait") if call.enter.tid in asked and call.enter["args"][3]]
+    brought = [call.enter.tid for call in waits if (call.result or 0) > 0]
+    at_once = sum(
+        one.enter.order < other.enter.order and (one.leave is None or one.leave.order > other.enter.order)
+        for one in waits
+        for other in waits
+    )
+    words = (
+        f"Go: {len(brought)} times a wait in epoll_pwait brought something, to {_count(len(set(brought)), 'thread')}; "
+        f"{len(set(brought) & ran)} of these ran goroutines as well; {at_once or 'never'} two waited at once"
+    )
+    if not set(brought) & ran:
+        return Verdict("undecided", f"nobody who waited was seen running a goroutine: {words}")
+    return refined("there is no such thread: one that finds nothing to run waits, and runs what it has woken", words)
 
 
-@claim("C50", "Only one goroutine per connection is needed, because reads and writes can alternate")
-def one_is_enough() -> Verdict:
-    return _no_play("of a Go program in which both sides only write")
+@claim(
+    "C50",
+    "Only one goroutine per connection is needed, because reads and writes can alternate",
+    "go-both-write",
+    "go-echo",
+)
+def one_is_enough(stuck: Seen, echo: Seen) -> Verdict:
+    sent = next(call for call in stuck.calls("client", "send"))
+    reader = stuck.calls("reader", "recv")[0].enter
+    table = [e for e in stuck.actor("server").events if e.name == "polldesc:change" and e.order < reader.order]
+    last = {event.fd: event for event in table}
+    held = [event for event in last.values() if event["wg"].isdigit()]
+    served = sum(call.result or 0 for call in echo.calls("server", "read") if not call.error)
+    rg = held[0]["rg"] if held else "nil"
+    words = (
+        f"one goroutine echoed {served} bytes; with {sent.enter['args'][2]:,} written before any was read the client "
+        f"was {sent.seconds:.1f} s in send and the server's goroutine in wg (rg {rg}), until a second task read"
+    )
+    if not held or sent.leave is None or sent.leave.order < reader.order:
+        return confirmed(words)
+    return refined("as long as the peer reads: when both sides only write, both wait for ever", words)
 
 
-def _no_play(what: str) -> Verdict:
-    return Verdict("not run", f"there is no scenario yet {what}")
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" + ("" if number == 1 else "s")

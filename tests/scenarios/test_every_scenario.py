@@ -3,8 +3,9 @@
 Each is also an oracle for the replay engine: the states inferred from its packets are held against the kernel's.
 
 With kernel probes every check must be *seen*, and none undecided; without them (packets and tables in a user namespace)
-none may be *not seen*. In the ordinary run each is played over IPv4 and over IPv6, one after the other. v4-mapped, and
-those that take longer (`slow=True`), are left to `make soak`; `make scenarios` plays all of them twenty times in a row.
+none may be *not seen*. In the ordinary run each is played over IPv4 and over IPv6, one after the other. v4-mapped,
+those that take longer (`slow=True`), and without probes all but the lifecycle, are left to `make soak`. `make
+scenarios` plays all of them twenty times in a row.
 """
 
 from __future__ import annotations
@@ -20,16 +21,19 @@ from scenarios.sights import Seen
 from scenarios.stage import Stage, StageError
 from tests.scenarios.second_oracle import EXCEPTIONS
 from tests.scenarios.second_oracle import differences as differences_between
+from tests.scenarios.whole import whole
 from tracer.export import text
 from tracer.recording.writer import Recorder
 
 STALE = "nothing differs any more: take it out of the exceptions (tests/scenarios/second_oracle.py)"
+LATE = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 
 def marks(scenario: Scenario, family: Family) -> list[pytest.MarkDecorator]:
-    """What is left out of the ordinary run."""
-    late = scenario.slow or (family == "mapped" and len(scenario.families) > 1)
-    return [pytest.mark.slow, pytest.mark.timeout(3600)] if late else []
+    """What it needs, and whether it is left out of the ordinary run."""
+    late = LATE if scenario.slow or (family == "mapped" and len(scenario.families) > 1) else []
+    needs = [pytest.mark.needs("go")] if scenario.go_programs else []
+    return [*needs, *late]
 
 
 SLOW = [scenario.name for scenario in registry.every() if scenario.slow]
@@ -40,14 +44,18 @@ EVERY = [
 ]
 
 
-def recorded(stage: Stage, folder: Path, *, aftermath: bool) -> tuple[Performance, list[str]]:
+def recorded(name: str, family: Family, folder: Path) -> tuple[Performance, list[str]]:
     """A performance, and where the states inferred from its recording's packets are others than the kernel's."""
     path = folder / "play.pcapng"
-    recorder = Recorder(str(path))
-    try:
-        shown = perform(stage, aftermath=aftermath, sinks=[recorder])
-    finally:
-        recorder.close(recorder.written, 0)
+
+    def play() -> Performance:
+        recorder = Recorder(str(path))
+        try:
+            return perform(Stage.of(name, family=family), aftermath=name in SLOW, sinks=[recorder])
+        finally:
+            recorder.close(recorder.written, 0)
+
+    shown = whole(play)
     return shown, differences_between(Seen(shown.timeline), path)
 
 
@@ -59,14 +67,18 @@ def told(shown: Performance, complaints: list[str], folder: Path) -> str:
     return "\n".join([*complaints, f"its events: {file}"])
 
 
-PLAIN = [scenario.name for scenario in registry.every() if scenario.topic == "lifecycle" and not scenario.slow]
+PLAIN = [
+    pytest.param(scenario.name, marks=[*marks(scenario, "ipv4"), *([] if scenario.topic == "lifecycle" else LATE)])
+    for scenario in registry.every()
+    if not scenario.slow
+]
 
 
 @pytest.mark.kernel(own_network=True)
 @pytest.mark.parametrize(("name", "family"), EVERY)
 def test_all_that_must_be_seen_is_seen(name: str, family: Family, pytestconfig: pytest.Config, tmp_path: Path) -> None:
     for _ in range(pytestconfig.getoption("--repeat") or 1):
-        shown, differences = recorded(Stage.of(name, family=family), tmp_path, aftermath=name in SLOW)
+        shown, differences = recorded(name, family, tmp_path)
         wrong = shown.complaints(undecided=True)
         assert not wrong, told(shown, wrong, tmp_path)
         # Its packets alone, given to the replay engine, must tell the states that the kernel had.

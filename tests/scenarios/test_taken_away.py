@@ -10,6 +10,7 @@ from scenarios import registry
 from scenarios.performance import perform
 from scenarios.stage import Stage
 from tests.scenarios.variants import TakenAway, taken_away
+from tests.scenarios.whole import whole
 
 FOLDER = Path(__file__).resolve().parent / "taken_away"
 
@@ -19,13 +20,22 @@ def variants(file: Path) -> list[TakenAway]:
     return [value for value in vars(registry.module_of(file)).values() if isinstance(value, TakenAway)]
 
 
-EVERY = [(file, variant) for file in sorted(FOLDER.glob("*.py")) for variant in variants(file)]
+def needs(variant: TakenAway) -> list[pytest.MarkDecorator]:
+    """What it takes to play it."""
+    return [pytest.mark.needs("go")] if variant.go_programs else []
+
+
+EVERY = [
+    pytest.param(file, variant, id=variant.name, marks=needs(variant))
+    for file in sorted(FOLDER.glob("*.py"))
+    for variant in variants(file)
+]
 
 
 @pytest.mark.kernel(own_network=True)
-@pytest.mark.parametrize(("file", "variant"), EVERY, ids=[variant.name for _, variant in EVERY])
+@pytest.mark.parametrize(("file", "variant"), EVERY)
 def test_what_is_not_there_is_not_seen(file: Path, variant: TakenAway) -> None:
-    shown = perform(Stage.of(f"{file}#{variant.name}"))
+    shown = whole(lambda: perform(Stage.of(f"{file}#{variant.name}")))
     assert variant.breaks or shown.failure == ""
     missed = [outcome.text for outcome in shown.outcomes if outcome.verdict == "not seen"]
     unnoticed = [beginning for beginning in variant.fails if not any(text.startswith(beginning) for text in missed)]

@@ -4,7 +4,7 @@
 // goroutine in the poll descriptor of the file descriptor until epoll says that it is ready. A client that has half
 // closed its side (FIN) makes Read() return io.EOF; by then all it has sent was echoed, and the server closes too.
 //
-// Usage: echo [ADDRESS], default 127.0.0.1:0; says on standard output where it listens.
+// Usage: echo [HOST PORT], default 127.0.0.1 and a free port; says on standard output where it listens.
 package main
 
 import (
@@ -17,8 +17,8 @@ import (
 
 func main() {
 	address := "127.0.0.1:0"
-	if len(os.Args) > 1 {
-		address = os.Args[1]
+	if len(os.Args) > 2 {
+		address = net.JoinHostPort(os.Args[1], os.Args[2])
 	}
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
