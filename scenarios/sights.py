@@ -170,7 +170,11 @@ def evaluate(scenario: Scenario, timeline: Timeline) -> list[Outcome]:
 
 def _doubt(basis: Basis) -> str:
     """Why what was not seen may have been there all the same; empty when all would have been seen."""
-    return f"{basis.lost} events were lost, and it may be among them" if basis.lost else basis.doubt
+    if basis.lost:
+        return f"{basis.lost} events were lost, and it may be among them"
+    if basis.unseen:
+        return f"of {basis.unseen} segments only one end was seen: the kernel did not tell of all it did"
+    return basis.doubt
 
 
 def failed(outcomes: Iterable[Outcome]) -> list[Outcome]:

@@ -122,6 +122,37 @@ def made_up(*path: State) -> Seen:
     return Seen(timeline)
 
 
+def seen_by_probes(*kinds: str) -> Timeline:
+    """One segment, as often as kinds are given: left, arrived, or lost by the wire."""
+    builder = BatchBuilder(Source.KERNEL, Evidence.OBSERVED)
+    fields = {"saddr": (0, V4_MAPPED | 1), "daddr": (0, V4_MAPPED | 2), "sport": 5, "dport": 80, "seq": 7, "flags": 16}
+    for moment, kind in enumerate(kinds):
+        builder.add(kind, moment, fields, conn=1)
+    timeline = Timeline()
+    timeline.append(builder.take())
+    return timeline
+
+
+@pytest.mark.parametrize(
+    ("kinds", "missing"),
+    [
+        (("packet:sent", "packet:received"), 0),
+        (("packet:sent", "packet:sent", "network:dropped", "packet:received"), 0),
+        (("packet:sent", "network:duplicated", "packet:received", "packet:received"), 0),
+        (("packet:sent", "network:dropped", "packet:received"), 1),
+        (("packet:received",), 1),
+        (("packet:sent",), 1),
+        (("packet:sent", "network:held"), 0),
+        (("packet:sent", "network:held", "network:released", "packet:received"), 0),
+    ],
+)
+def test_a_segment_seen_at_one_end_only_leaves_checks_undecided(kinds: Sequence[str], missing: int) -> None:
+    timeline = seen_by_probes(*kinds)
+    assert Seen(timeline).basis.unseen == missing
+    verdicts = {one.verdict for one in evaluate(registry.find("refused"), timeline)}
+    assert ("not seen" in verdicts) == (not missing)
+
+
 def test_a_missing_state_is_named() -> None:
     seen = made_up(State.ESTABLISHED, State.TIME_WAIT)
     assert seen.went_through("client", "ESTABLISHED", "TIME_WAIT") is None
