@@ -78,7 +78,7 @@ class _Kind:
         """Orders below ``count`` of what has not been asked for yet, and their fields ``names``."""
         orders = self._timeline.indices("kind", NUMBER[self._kind])
         orders = orders[self._done : np.searchsorted(orders, count)]
-        fields = [self._timeline.field(self._kind, name, self._done)[: len(orders)] for name in names]
+        fields = [self._timeline.field(self._kind, name, self._done, len(orders)) for name in names]
         self._done += len(orders)
         return orders, fields
 

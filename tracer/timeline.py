@@ -257,11 +257,14 @@ class Timeline:
             return np.zeros(0, PAYLOAD[NUMBER[kind]])
         return np.concatenate([np.zeros(0, table.dtype), *table.slices(0, table.count)])
 
-    def field(self, kind: str, name: str, start: int = 0) -> NDArray[Any]:
-        """One field of all events of a kind, from the ``start``-th of that kind on, as a new array."""
+    def field(self, kind: str, name: str, start: int = 0, count: int | None = None) -> NDArray[Any]:
+        """One field of the events of a kind from the ``start``-th of them on, ``count`` or all, as a new array."""
         table = self._tables.get(NUMBER[kind])
         empty = np.zeros(0, PAYLOAD[NUMBER[kind]])[name]
-        return empty if table is None else np.concatenate([empty, *(p[name] for p in table.slices(start, table.count))])
+        if table is None:
+            return empty
+        stop = table.count if count is None else min(start + count, table.count)
+        return np.concatenate([empty, *(part[name] for part in table.slices(start, stop))])
 
     def batch(self, start: int, stop: int) -> Batch:
         """Events start..stop as a batch of their own (text indices stay the timeline's: its pool is shared)."""

@@ -289,7 +289,9 @@ class Connections:
             here = kinds == kind
             if here.any():
                 first = int(rows[here][0])
-                entered[here] = self._timeline.field(name, column, first)[rows[here] - first]
+                entered[here] = self._timeline.field(name, column, first, int(rows[here][-1]) + 1 - first)[
+                    rows[here] - first
+                ]
         told = zip(
             heads["conn"][mine].tolist(), heads["side"][mine].tolist(), heads["time"][mine].tolist(), kinds.tolist(),
             entered.tolist(), heads["evidence"][mine].tolist(), strict=True,
@@ -319,13 +321,13 @@ class Connections:
                 continue
             # A kind's rows lie in the order of its events.
             first = int(heads["row"][mine[0]])
-            flags = self._timeline.field(kind, "flags", first)[: len(mine)]
+            flags = self._timeline.field(kind, "flags", first, len(mine))
             resets = mine[(flags & RST) > 0]
             for i in resets.tolist():
                 if heads["conn"][i]:
                     self._by_number[int(heads["conn"][i])].resets.append(int(heads["time"][i]))
             self.flow.trouble("reset", heads["time"][resets])
-            found = self._timeline.field(kind, "analysis", first)[: len(mine)]
+            found = self._timeline.field(kind, "analysis", first, len(mine))
             losses = mine[found & np.uint32(_LOSS) != 0]
             for i in losses.tolist():
                 if heads["conn"][i]:

@@ -86,4 +86,4 @@ class Doors:
     def _fields(self, name: str, heads: Table, mine: NDArray[np.int64], state: str) -> list[NDArray[Any]]:
         first = int(heads["row"][mine[0]])
         names = (*_FIELDS, state) if state else _FIELDS
-        return [self._timeline.field(name, field, first)[: len(mine)].astype(np.int64) for field in names]
+        return [self._timeline.field(name, field, first, len(mine)).astype(np.int64) for field in names]

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from tracer.relevant import Relevant
 from tracer.timeline import Timeline
-from tui.ladder.model import MERGED
+from tui.ladder.model import AT_ONCE, MERGED
 from tui.ladder.rows import Rows
 
 
@@ -33,6 +33,8 @@ class Track:
         self._orders: NDArray[np.int64] = np.zeros(0, np.int64)
         self._rows = Rows(self.relevant.pids)
         self._folded: NDArray[np.int64] = np.zeros(0, np.int64)
+        self._merged = True
+        """All that is known is in rows."""
         self._ends: list[int] = []
         """How many events are shown when each row but the last is."""
         self._numbers: list[int] = [0]
@@ -49,9 +51,10 @@ class Track:
 
     def refresh(self) -> bool:
         """Take in what has come since; True when there was anything. Places change when a process joins in."""
-        before = len(self._orders)
+        before, merged = len(self._orders), self._merged
         self._orders = self.relevant.orders()
-        return len(self._orders) != before
+        self._fold()
+        return len(self._orders) != before or self._merged is not merged
 
     def place_of(self, order: int) -> int:
         """How many events of the track come before `order`: its place, if it is one of them."""
@@ -59,7 +62,7 @@ class Track:
 
     def rest(self, place: int, by: int) -> int:
         """From `place` events shown, how many are shown `by` rows further on (back where negative)."""
-        if not self._fold():
+        if not self._merged:
             return max(0, min(place + by, len(self)))
         ends = [*self._ends, len(self)]
         at = bisect_right(ends, place) + by - 1 if by > 0 else bisect_left(ends, place) + by
@@ -96,7 +99,7 @@ class Track:
 
     def row_of(self, order: int) -> tuple[int, int]:
         """Orders of the first and the last event of the row that holds the event; its own where nothing is merged."""
-        if not self._fold() or not len(self):
+        if not self._merged or not len(self):
             return order, order
         at = bisect_right(self._ends, min(self.place_of(order), len(self) - 1))
         first = self._ends[at - 1] if at else 0
@@ -105,7 +108,7 @@ class Track:
 
     def main_of(self, order: int) -> int:
         """Order of the event that the row which holds the event is about."""
-        if not self._fold() or not len(self):
+        if not self._merged or not len(self):
             return order
         at = bisect_right(self._ends, min(self.place_of(order), len(self) - 1))
         if not self._rows.rows:  # nothing but what has no row: a traced program that has not come to any socket yet
@@ -113,18 +116,25 @@ class Track:
         main = self._rows.rows[self._numbers[at]].main
         return main if main >= 0 else order
 
-    def _fold(self) -> bool:
-        """Merge what has come into rows; False where there are too many events for that."""
+    @property
+    def behind(self) -> bool:
+        """The next `refresh` merges more, though no more may have come."""
+        return len(self._folded) < len(self) <= MERGED
+
+    def _fold(self) -> None:
+        """Merge what has come into rows, not more at once than a frame can bear, and not where there are too many."""
+        self._merged = False
         if len(self) > MERGED:
-            return False
+            return
         done = len(self._folded)
         if not np.array_equal(self._folded, self._orders[:done]):
             self._rows, self._ends, self._numbers, done = Rows(self.relevant.pids), [], [0], 0
-        for place in range(done, len(self)):
+        stop = min(done + AT_ONCE, len(self))
+        for place in range(done, stop):
             before = len(self._rows.rows)
             self._rows.add(self._timeline[int(self._orders[place])])
             if len(self._rows.rows) > before and place:
                 self._ends.append(place)
                 self._numbers.append(len(self._rows.rows) - 1)
-        self._folded = self._orders
-        return True
+        self._folded = self._orders[:stop]
+        self._merged = stop == len(self)

@@ -66,7 +66,7 @@ class Watch:
     @property
     def behind(self) -> bool:
         """The next `refresh` has more to read, though no more may come."""
-        return self.connections.behind
+        return self.connections.behind or self.track.behind
 
     @property
     def limit(self) -> int:

@@ -24,6 +24,8 @@ from tui.ladder.rows import Rows
 
 MERGED: Final = 20_000
 """Events of a connection up to which they are merged into rows (a fold of some 20 µs an event)."""
+AT_ONCE: Final = 1_000
+"""Events that are merged between two frames. Until all are, each is a row of its own."""
 SPACING: Final = 128
 """Events from one kept place to the next."""
 OPENING: Final = 64
@@ -56,7 +58,7 @@ class Model:
         self._timeline = timeline
         self._relevant = relevant or Relevant(timeline, connection)
         self._orders: NDArray[np.int64] = np.zeros(0, np.int64)
-        self._single = False
+        self._many = False
         self._joined = 0
         self._ends: frozenset[Side] = frozenset()
         self._looked = 0
@@ -64,13 +66,23 @@ class Model:
 
     def _restart(self) -> None:
         self._rows = Rows(self._relevant.pids)
-        self._done = 0
+        self._done = self._shown = 0
         self._kept: list[tuple[int, Saved]] = []
         self._seeds: list[_Seed] = []
         self._seeding = Rows(self._relevant.pids)
 
     def __len__(self) -> int:
-        return self._done if self._single else len(self._rows.rows)
+        return self._shown if self._single else len(self._rows.rows)
+
+    @property
+    def behind(self) -> bool:
+        """The next `reveal` of the same merges more."""
+        return not self._many and self._done < self._shown
+
+    @property
+    def _single(self) -> bool:
+        """A row an event."""
+        return self._many or self._done < self._shown
 
     def __getitem__(self, at: int) -> Row:
         if not self._single:
@@ -117,7 +129,7 @@ class Model:
     def row_of(self, order: int) -> int:
         """The row that holds the event, or the last one that begins before it; -1 when there are no rows."""
         if self._single:
-            return int(np.searchsorted(self._orders[: self._done], order, side="right")) - 1
+            return int(np.searchsorted(self._orders[: self._shown], order, side="right")) - 1
         rows = self._rows.rows
         low, high = -1, len(rows)
         while high - low > 1:
@@ -141,20 +153,20 @@ class Model:
             self._restart()  # another process has joined in, with events of its own
         if len(orders):
             self.start = self._timeline[int(orders[0])].time
-        if not self._single and len(orders) > MERGED:
-            self._single = True
-        if self._single:
-            self._seed()
+        self._many |= len(orders) > MERGED
         self._look()
-        wanted = int(np.searchsorted(orders, limit))
-        if not self._single:
+        wanted = self._shown = int(np.searchsorted(orders, limit))
+        if not self._many:
             if wanted < self._done:
                 self._go_back(wanted)
-            for place in range(self._done, wanted):
+            stop = min(wanted, self._done + AT_ONCE)
+            for place in range(self._done, stop):
                 if place % SPACING == 0:
                     self._kept.append((place, self._rows.save()))
                 self._rows.add(self._timeline[int(orders[place])])
-        self._done = wanted
+            self._done = stop
+        if self._single:
+            self._seed()
 
     def _seed(self) -> None:
         """Fold what the lanes go on saying: changes of state, and the numbers that the first segments begin with."""

@@ -84,7 +84,7 @@ class Ladder(ScrollView, can_focus=True):
         ``marks``: orders of events whose rows bear a mark. ``relevant``: the connection's events, if followed already.
         """
         asked = (connection, limit, cursor, marks, self.size)
-        if asked == self._asked and now is not None:  # only time has passed
+        if asked == self._asked and now is not None and not self.behind:  # only time has passed
             drawn, self._present = self._present, self._model.present(now)
             if (drawn is None) is (self._present is None):
                 if drawn is not None:
@@ -143,6 +143,11 @@ class Ladder(ScrollView, can_focus=True):
         """Keep no drawn lines: the next look draws all of them anew."""
         self._asked = ()
         self._strips.clear()
+
+    @property
+    def behind(self) -> bool:
+        """The next ``show`` of the same merges more events into rows."""
+        return self._model.behind
 
     @property
     def page(self) -> int:

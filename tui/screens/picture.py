@@ -55,6 +55,8 @@ OVERVIEW_SECONDS: Final = 0.25
 """The overview is drawn anew at most that often."""
 IDLE_SECONDS: Final = 1.0
 """The same while nothing happens but time: TIME_WAIT grows."""
+CALM_SHARE: Final = 200
+"""Drawing it then may take one part in so many."""
 INSPECT_SECONDS: Final = 0.1
 """While the cursor rides a live tail, the inspector follows at most that often."""
 FLOOD: Final = 1_000
@@ -146,7 +148,7 @@ class Picture(Screen[None]):
         self.look()
         if not self._over:
             calm = self._clock() - self._busy > CALM_SECONDS
-            pace = HURRIED_FRAMES if self.view.behind else CALM_FRAMES if calm else FRAMES_PER_SECOND
+            pace = HURRIED_FRAMES if self._behind else CALM_FRAMES if calm else FRAMES_PER_SECOND
             self._next = self.set_timer(1 / pace, self._frame)
 
     def on_resize(self) -> None:
@@ -234,12 +236,18 @@ class Picture(Screen[None]):
         self.query_one(StepLine).follow(self.feed.play)
         self.paint(now)
         # With nothing to come and nothing moving only a key can change anything, and every key looks.
-        self._over = finished and not news and not found and self.view.player.mode is Mode.HOLD
+        moving = news or found or self._behind or self.view.player.mode is not Mode.HOLD
+        self._over = finished and not moving
+
+    @property
+    def _behind(self) -> bool:
+        """Not everything that is known has been read and merged into rows."""
+        return self.view.behind or self.query_one(Ladder).behind
 
     def _calm(self, now: float) -> bool:
         """Nothing that the frames themselves have to carry on."""
         busy = self.finder is not None and not self.finder.complete
-        waiting = self.view.behind or (self._asked is None and now >= self._inspect_due)
+        waiting = self._behind or (self._asked is None and now >= self._inspect_due)
         return not busy and not waiting
 
     def _search(self) -> bool:
@@ -257,15 +265,17 @@ class Picture(Screen[None]):
         view = self.view
         self._paint_header()
         if now >= self._overview_due:
-            self._overview_drawn, self._overview_due = now, now + IDLE_SECONDS
             self._paint_overview()
+            took = self._clock() - now  # thousands of connections take longer, and are drawn more seldom for it
+            self._overview_drawn, self._overview_due = now, now + max(IDLE_SECONDS, took * CALM_SHARE)
         riding = self.live and not self.feed.finished and view.player.mode is Mode.FOLLOW
         present = self._wall() if riding else None
         marks = frozenset(view.marks)
         drawn = (view.focus, view.player.shown, view.limit, view.cursor, present and present // 500_000_000, marks)
-        if drawn != self._drawn:
+        ladder = self.query_one(Ladder)
+        if drawn != self._drawn or ladder.behind:
             self._drawn = drawn
-            self.query_one(Ladder).show(view.focus, view.limit, view.cursor, present, marks, view.track.relevant)
+            ladder.show(view.focus, view.limit, view.cursor, present, marks, view.track.relevant)
         if now >= self._inspect_due or view.player.mode is not Mode.FOLLOW:
             self._inspect_due = now + INSPECT_SECONDS
             self._inspect()

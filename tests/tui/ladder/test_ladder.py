@@ -30,6 +30,7 @@ from tui.ladder import draw
 from tui.ladder.model import Model
 from tui.ladder.parts import Row
 from tui.ladder.rows import Rows
+from tui.track import Track
 
 HERE = Path(__file__).parent
 WIDTHS = (80, 124, 160)
@@ -253,6 +254,27 @@ def test_very_many_events_are_a_row_each(monkeypatch: pytest.MonkeyPatch) -> Non
     assert [model.main(i) for i in range(len(model))] == orders.tolist()
     packet = next(i for i in range(len(model)) if half_close()[model.main(i)].number == NUMBER["packet:sent"])
     assert model[packet].arrow is not None
+
+
+def test_rows_that_are_merged_a_few_events_at_a_time_are_those_merged_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = Model(half_close(), 1)
+    whole.reveal(len(half_close()))
+    monkeypatch.setattr("tui.ladder.model.AT_ONCE", 7)
+    monkeypatch.setattr("tui.track.AT_ONCE", 7)
+    model, track = Model(half_close(), 1), Track(half_close(), 1)
+    orders = track.relevant.orders().tolist()
+    model.reveal(len(half_close()))
+    track.refresh()
+    assert model.behind and track.behind
+    assert [model.main(at) for at in range(len(model))] == orders, "until then a row an event"
+    assert track.row_of(orders[3]) == (orders[3], orders[3])
+    while model.behind or track.behind:
+        model.reveal(len(half_close()))
+        track.refresh()
+    assert [model[at] for at in range(len(model))] == [whole[at] for at in range(len(whole))]
+    for at in range(len(whole)):
+        if row := whole.orders(at):
+            assert track.row_of(whole.main(at)) == (row[0], row[-1])
 
 
 def test_where_each_event_is_a_row_the_lanes_go_on_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
