@@ -159,7 +159,7 @@ def _staged(request: Request) -> Iterator[LiveFeed]:
     except Exception as failure:  # a user's script may raise anything when it is run
         if not request.scenario.partition("#")[0].endswith(".py"):
             raise
-        raise Trouble(f"{request.scenario} cannot be run: {_where(failure)}", USAGE) from None
+        raise Trouble(f"{request.scenario} cannot be run: {_where(failure, request.scenario)}", USAGE) from None
     with ThreadPoolExecutor(1) as side, contextlib.ExitStack() as undo:
         if request.form == "screen":
             side.submit(__import__, "tui.app")  # 0.3 s of imports while the stage is set and the probes compile
@@ -178,9 +178,11 @@ def _staged(request: Request) -> Iterator[LiveFeed]:
         feed.close()
 
 
-def _where(failure: Exception) -> str:
-    """What was raised and, unless it says so itself, in which line of which file."""
-    last = traceback.extract_tb(failure.__traceback__)[-1]
+def _where(failure: Exception, scenario: str) -> str:
+    """What was raised and, unless it says so itself, in which line of which file: the script's own, if it is there."""
+    frames = traceback.extract_tb(failure.__traceback__)
+    script = Path(scenario.partition("#")[0]).name
+    last = next((frame for frame in reversed(frames) if Path(frame.filename).name == script), frames[-1])
     place = "" if isinstance(failure, SyntaxError) else f" ({Path(last.filename).name}, line {last.lineno})"
     return f"{type(failure).__name__}: {failure}{place}"
 

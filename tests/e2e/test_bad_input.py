@@ -33,6 +33,14 @@ def test_an_unknown_scenario_names_the_nearest(synfin: Synfin) -> None:
     sentence(synfin("run", "half-clsoe"), USAGE, "no scenario named 'half-clsoe': did you mean half-close")
 
 
+NOBODY_ACTS = """
+from scenarios.script import Scenario
+play = Scenario(name="mine", title="", topic="mine", story="", actors=("server",))
+@play.step("nobody", "acts")
+def acts(me): pass
+"""
+
+
 def test_a_scenario_like_no_other_names_them_all(synfin: Synfin) -> None:
     sentence(synfin("run", "zzz"), USAGE, "no scenario named 'zzz': `synfin list` names all there are")
 
@@ -47,6 +55,7 @@ def test_a_scenario_file_that_is_not_there(synfin: Synfin) -> None:
         ("x = 1\n", "no Scenario in "),
         ("x = 1\nimport nowhere_to_be_found\n", "mine.py cannot be run: ModuleNotFoundError: No module named"),
         ("x = 1\nx.y\n", "AttributeError: 'int' object has no attribute 'y' (mine.py, line 2)"),
+        (NOBODY_ACTS, "no actor 'nobody' (there are server) (mine.py, line 4)"),
         ("def\n", "SyntaxError: invalid syntax (mine.py, line 1)"),
     ],
 )
