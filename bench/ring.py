@@ -6,8 +6,9 @@
 
 The load is made by bench/load.c, compiled here where there is a C compiler: two processes that echo between sockets of
 their own and ask empty ones. Else processes of this file's own echo, wait by epoll and connect anew every twentieth
-time, which needs a multiple of the processor. `drain` has them run as fast as they can, `record` paces them. Written
-and lost are the probes' own counts; the recording is read again and its events counted. Processor time is what the
+time, which needs a multiple of the processor. `drain` has them run as fast as they can, `record` paces them, a little
+above the rate. Written and lost are the probes' own counts; the recording is read again, its events are counted, and
+the rate is that from its first event to its last, and that of its slowest whole second. Processor time is what the
 kernel charges to the recording process (rusage), so it hardly depends on what else the machine does; only probes run on
 the load's account.
 """
@@ -28,6 +29,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -39,6 +41,8 @@ from tracer.recording.writer import INTERFACE, JOURNAL, PACKET, SECTION, STATIST
 from tracer.session import RECORDING_PERIOD, Session
 
 WORKERS: Final = 2
+ABOVE: Final = 1.06
+"""What is offered by what is asked for: the load's pace and the events of an echo are not exact."""
 SIZES: Final = (1 << 16, 1 << 18, 1 << 20, 1 << 22)
 
 
@@ -118,7 +122,7 @@ def drain(seconds: float) -> None:
 def record(seconds: float, rate: float) -> None:
     """`synfin record` as its own process, under a load that makes `rate` events a second."""
     with tempfile.TemporaryDirectory(prefix="synfin-bench-", dir=os.environ.get("BENCH_DIR")) as folder:
-        echoes = rate / _events_per_echo()
+        echoes = ABOVE * rate / _events_per_echo()
         file = Path(folder) / "load.pcapng"
         with workers(echoes) as pids:
             chosen = [word for pid in pids for word in ("--pid", str(pid))]
@@ -126,7 +130,10 @@ def record(seconds: float, rate: float) -> None:
             before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
             recorder = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
             most, loads = 0, 0.0
-            while time.monotonic() - began < seconds:
+            while recorder.poll() is None and not (file.exists() and file.stat().st_size > 1 << 20):
+                time.sleep(0.01)  # it starts
+            under_load = time.monotonic()
+            while time.monotonic() - under_load < seconds:
                 time.sleep(0.2)
                 most, loads = max(most, _resident(recorder.pid)), sum(map(_spent, pids))
             recorder.send_signal(signal.SIGINT)
@@ -134,10 +141,13 @@ def record(seconds: float, rate: float) -> None:
             took = time.monotonic() - began
             after = resource.getrusage(resource.RUSAGE_CHILDREN)
         spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        events, written, lost = _count(file)
+        seconds_of, first, last, written, lost = _count(file)
+        events = sum(seconds_of.values())
+        whole = sorted(count for second, count in seconds_of.items() if first // 1_000_000 < second < last // 1_000_000)
         print(words.strip())
-        print(f"{events:,} events in the file, {written:,} written by probes, {lost:,} lost, in {took:.1f} s: "
-              f"{written / took:,.0f} a second")  # fmt: skip
+        print(f"{events:,} events in the file, {written:,} written by probes, {lost:,} lost; from first to last "
+              f"{(last - first) / 1e6:.1f} s: {events / (last - first) * 1e6:,.0f} a second, in the slowest of "
+              f"{len(whole)} whole seconds {whole[0] if whole else 0:,}")  # fmt: skip
         print(f"{file.stat().st_size / 1e6:,.0f} MB, {file.stat().st_size / max(events, 1):.0f} bytes an event; "
               f"at most {most / 1e6:,.0f} MB of memory")  # fmt: skip
         print(f"processor time of the recorder {spent:.1f} s, {spent / took:.0%} of one processor, "
@@ -150,9 +160,11 @@ def _events_per_echo() -> float:
     source = KernelSource()
     with workers(200) as pids:
         source.start(Filter(processes=frozenset(pids)))
-        time.sleep(1)
+        before, began = source.losses().written, time.monotonic()
+        time.sleep(2)
+        events, took = source.losses().written - before, time.monotonic() - began
         source.stop()
-    return max(source.losses().written / 200, 1)
+    return max(events / took / 200, 1)
 
 
 def _resident(pid: int) -> int:
@@ -169,20 +181,38 @@ def _spent(pid: int) -> float:
     return 0.0
 
 
-def _count(file: Path) -> tuple[int, int, int]:
-    """Events in a recording, and what its last block says of written and lost ones."""
-    events = written = lost = 0
+def _blocks(file: Path) -> Iterator[tuple[int, bytes]]:
+    """Kind of each block and the beginning of its body."""
     with file.open("rb", 1 << 20) as blocks:
         while head := blocks.read(8):
             kind, length = struct.unpack("<II", head)
-            if kind == STATISTICS:
-                body = blocks.read(length - 8)
-                written, lost = (struct.unpack_from("<Q", body, at)[0] for at in (16, 28))
-            else:
-                blocks.seek(length - 8, 1)
-                events += kind in (JOURNAL, PACKET)
-                assert kind in (JOURNAL, PACKET, SECTION, INTERFACE), hex(kind)
-    return events, written, lost
+            body = blocks.read(min(length - 8, 64))
+            blocks.seek(length - 8 - len(body), 1)
+            assert kind in (JOURNAL, PACKET, SECTION, INTERFACE, STATISTICS), hex(kind)
+            yield kind, body
+
+
+def _time(kind: int, body: bytes) -> int:
+    """us of an event's block."""
+    if kind == PACKET:
+        _, high, low = struct.unpack_from("<III", body)
+        return int(high) << 32 | int(low)
+    return int(body[body.index(b"=") + 1 : body.index(b"\n")])
+
+
+def _count(file: Path) -> tuple[Counter[int], int, int, int, int]:
+    """Events in a recording by second, us of the first and the last, and how many its last block says were written and
+    lost."""
+    seconds: Counter[int] = Counter()
+    first = last = written = lost = 0
+    for kind, body in _blocks(file):
+        if kind == STATISTICS:
+            written, lost = (struct.unpack_from("<Q", body, at)[0] for at in (16, 28))
+        elif kind in (JOURNAL, PACKET):
+            last = _time(kind, body)
+            first = first or last
+            seconds[last // 1_000_000] += 1
+    return seconds, first, last, written, lost
 
 
 def layers(events: int) -> None:
@@ -191,6 +221,7 @@ def layers(events: int) -> None:
 
     CODE.compile()
     from tracer.kernel import weave
+
     weave.CODE.compile()
     source = KernelSource()
     batches: list[Batch] = []
