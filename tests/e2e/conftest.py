@@ -23,7 +23,7 @@ import tempfile
 import termios
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -137,16 +137,21 @@ class Synfin:
         return found
 
     def left_behind(self, within: float = 5.0) -> str:
-        """What is still there when all commands have ended, in words; asked again until it is nothing or time is up."""
+        """What is still there when all commands have ended, in words; asked again until it is nothing or time is up.
+
+        Others on this machine may trace, too: a program of theirs that is about to be freed is nobody's for a moment,
+        so only those count that were so at every look since the last of our own processes ended.
+        """
         until = time.monotonic() + within
-        while (left := self._left()) and time.monotonic() < until:
+        programs = ownerless_programs()
+        while (left := self._left(programs)) and time.monotonic() < until:
             time.sleep(0.05)
+            programs = ownerless_programs(None if left.startswith("process ") else programs)
         return left
 
-    def _left(self) -> str:
+    def _left(self, programs: dict[int, str]) -> str:
         left = [f"process {pid}: {what}" for pid, what in self.processes().items()]
-        if os.geteuid() == 0:
-            left += [f"BPF program {number} ({name})" for number, name in ownerless_programs().items()]
+        left += [f"BPF program {number} ({name})" for number, name in programs.items()]
         return "; ".join(left + sorted(namespace_mounts() - self.mounts))
 
     def close(self) -> None:
@@ -165,16 +170,22 @@ def namespace_mounts() -> set[str]:
     return {line for line in Path("/proc/self/mountinfo").read_text().splitlines() if " nsfs " in line}
 
 
-def ownerless_programs() -> dict[int, str]:
-    """Loaded BPF programs of our names that no process holds open: pinned or leaked ones."""
+def ownerless_programs(among: Collection[int] | None = None) -> dict[int, str]:
+    """Loaded BPF programs of our names that no process holds open: pinned or leaked ones, of these numbers if any."""
     from tracer.kernel.probes import PROBES
 
+    if os.geteuid() != 0 or (among is not None and not among):
+        return {}
     names = {probe.program[:15] for probe in PROBES}  # BPF_OBJ_NAME_LEN
     try:
         told = subprocess.run(["bpftool", "--json", "prog", "show"], capture_output=True, check=True, timeout=20)
     except (OSError, subprocess.CalledProcessError):
         return {}
-    loaded = {row["id"]: row["name"] for row in json.loads(told.stdout) if row.get("name") in names}
+    loaded = {
+        row["id"]: row["name"]
+        for row in json.loads(told.stdout)
+        if row.get("name") in names and (among is None or row["id"] in among)
+    }
     if not loaded:
         return {}
     for place in Path("/proc").glob("[0-9]*/fdinfo/*"):
