@@ -235,6 +235,7 @@ def run(
             return now
 
         connected = clients.act("connect", look("connect"))
+        settle(queue)
         before, calls_before = server.used(), server.syscalls()
         outcome = clients.act("talk", look("talk"))
         used, calls, counted = server.used().since(before), server.syscalls(), server.counted()
@@ -248,6 +249,17 @@ def run(
         model, plan, outcome, used, base, counted, queue.most, syscalls, skmem, len(server.processes), client_files,
         server.notes, said,
     )  # fmt: skip
+
+
+def settle(queue: AcceptQueue) -> None:
+    """Wait while the server still lets in who stands in its accept queue: for the clients these are connected already,
+    and what letting them in costs belongs to the first act. Who has to stay there (behind a full pool) may stay."""
+    waiting = queue.look()
+    while waiting:
+        time.sleep(PACE)
+        before, waiting = waiting, queue.look()
+        if waiting >= before:
+            return
 
 
 def _json(plan: Plan) -> str:

@@ -10,7 +10,7 @@ import pytest
 
 from scenarios.load.plan import Histogram, Outcome, Plan
 from scenarios.load.report import LoadFailed, Moment
-from scenarios.load.run import run
+from scenarios.load.run import run, settle
 
 
 def test_plan_is_shared_out_whole() -> None:
@@ -100,3 +100,19 @@ def test_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     run("epoll-level", Plan(connections=5, messages=10, duration=0.3))
     assert not list(tmp_path.iterdir())
+
+
+def test_who_stands_in_the_accept_queue_is_waited_for_while_it_moves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scenarios.load.run.PACE", 0.001)
+
+    class Queue:
+        def __init__(self, *lengths: int) -> None:
+            self.left = list(lengths)
+
+        def look(self) -> int:
+            return self.left.pop(0)
+
+    for lengths, not_looked_at in (((0, 9), 1), ((5, 3, 0, 9), 1), ((5, 4, 4, 9), 1)):
+        queue = Queue(*lengths)
+        settle(queue)  # type: ignore[arg-type]
+        assert len(queue.left) == not_looked_at, lengths
