@@ -75,7 +75,7 @@ def decide(
         if each.measured:
             yield Decided(each, _measured(each, loads, slow))
             continue
-        plays = [house.play(name) for name in each.plays]
+        plays = list(house.plays(each.plays))
         yield Decided(each, _verdict(each, plays), tuple(play.recording for play in plays if play.recording))
 
 
@@ -93,7 +93,7 @@ def _measured(each: Claim, loads: Loads, slow: bool) -> Verdict:
 
 
 def _verdict(each: Claim, plays: list[_Played]) -> Verdict:
-    for name, play in zip(each.plays, plays, strict=True):
+    for name, play in zip(each.plays, plays, strict=False):
         if play.lacking:
             return Verdict("not run", play.why_not)
         if play.performance is None:
@@ -123,6 +123,14 @@ class _House:
             self._under_way[name] = thread
             thread.daemon = True
             thread.start()
+
+    def plays(self, names: Sequence[str]) -> Iterator[_Played]:
+        """What became of these plays, up to one whose program is not to be had: no other would decide without it."""
+        for name in names:
+            play = self.play(name)
+            yield play
+            if play.lacking:
+                return
 
     def play(self, name: str) -> _Played:
         """What became of a play."""

@@ -46,24 +46,26 @@ def for_reading(asyncio: Seen, netpoller: Seen) -> Verdict:
     return refuted("it is level-triggered", words)
 
 
-@claim("C11", "A connecting socket is registered for EPOLLOUT", "go-dial")
-def connecting(go: Seen) -> Verdict:
-    client = go.actor("client")
-    call = next(call for call in client.calls("connect") if call.error == "EINPROGRESS")
-    dialed = call.enter.fd
-    masks = [mask for operation, fd, mask in client.registrations() if operation == ADD and fd == dialed]
-    table = [event for event in client.events if event.name == "polldesc:change" and event.fd == dialed]
+@claim("C11", "A connecting socket is registered for EPOLLOUT", "go-dial", "asyncio-dial")
+def connecting(go: Seen, asyncio: Seen) -> Verdict:
+    masks = {name: _while_connecting(seen) for name, seen in (("Go", go), ("asyncio", asyncio))}
+    table = [event for event in go.actor("client").events if event.name == "polldesc:change"]
     parked = next(event for event in table if event["wg"].isdigit())
-    words = (
-        f"Go: connect() gave EINPROGRESS, then EPOLL_CTL_ADD for {masks[0]}; the goroutine parked in wg, and rg was "
-        f"{parked['rg']}"
-    )
-    flags = set(masks[0].split("|"))
-    if "EPOLLOUT" not in flags:
-        return refuted("it is not", words)
-    if flags == {"EPOLLOUT"}:
+    words = "after EINPROGRESS " + "; ".join(f"{name}: EPOLL_CTL_ADD for {mask}" for name, mask in masks.items())
+    words += f"; Go's goroutine parked in wg, and rg was {parked['rg']}"
+    if any("EPOLLOUT" not in mask.split("|") for mask in masks.values()):
+        return refuted("not by every runtime", words)
+    more = [name for name, mask in masks.items() if mask != "EPOLLOUT"]
+    if not more:
         return confirmed(words)
-    return refined("for EPOLLOUT and all else at once, as any other socket: waiting to write is the goroutine's", words)
+    return refined(f"by all for EPOLLOUT; {' and '.join(more)}: for all else at once, as any other socket", words)
+
+
+def _while_connecting(seen: Seen) -> str:
+    """For what the first socket whose connect() gave EINPROGRESS was put under epoll."""
+    client = seen.actor("client")
+    call = next(call for call in client.calls("connect") if call.error == "EINPROGRESS")
+    return next(mask for operation, fd, mask in client.registrations() if operation == ADD and fd == call.enter.fd)
 
 
 @claim(

@@ -45,6 +45,15 @@ def test_without_go_its_claims_are_not_run(without_go: None) -> None:
         assert one.verdict.kind == "not run" and "there is no go" in one.verdict.evidence
 
 
+@pytest.mark.kernel(own_network=True)
+@pytest.mark.needs("go")
+def test_with_go_they_are_decided(tmp_path: Path) -> None:
+    known = every()
+    for one in decide([known[number] for number in ("C17", "C50")], tmp_path):
+        assert one.verdict.kind == "refined", one.verdict
+        assert one.verdict.correction and len(one.recordings) == len(one.claim.plays)
+
+
 @pytest.mark.needs("go")
 def test_a_program_is_built_once_and_again_when_its_source_is_another(cache: Path, tmp_path: Path) -> None:
     source = tmp_path / "hello.go"
