@@ -140,7 +140,9 @@ def aligned(lines: Sequence[Sequence[str]], width: int) -> Iterator[str]:
 
 
 def markdown(lines: Sequence[Sequence[str]]) -> Iterator[str]:
-    """As a Markdown table."""
+    """As a Markdown table; with more columns than lines, on its side: a page is higher than it is wide."""
+    if len(lines[0]) > len(lines):
+        lines = list(zip(*lines, strict=True))
     for number, line in enumerate(lines):
         yield "| " + " | ".join(text.replace("|", "\\|") for text in line) + " |"
         if number == 0:

@@ -34,3 +34,4 @@ def test_columns_that_do_not_fit_go_below() -> None:
     assert list(aligned(lines, 80))[1] == "held to the end  10  -"
     assert [line.split()[-1] for line in aligned(lines, 19) if line] == ["a", "10", "0", "b", "-", "0"]
     assert list(markdown(lines))[:2] == ["|  | a | b |", "|---|---:|---:|"]
+    assert list(markdown([["", "a", "b"], ["x", "1", "2"]])) == ["|  | x |", "|---|---:|", "| a | 1 |", "| b | 2 |"]
