@@ -173,7 +173,7 @@ def _doubt(basis: Basis) -> str:
     if basis.lost:
         return f"{basis.lost} events were lost, and it may be among them"
     if basis.unseen:
-        return f"of {basis.unseen} segments only one end was seen: the kernel did not tell of all it did"
+        return f"the kernel did not tell of all it did: {basis.unseen} segments or states were seen in part"
     return basis.doubt
 
 

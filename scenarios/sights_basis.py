@@ -61,19 +61,25 @@ ARRIVES: Final = ("packet:received", "network:dropped", "network:held")
 
 
 def unseen(events: Iterable[Event]) -> int:
-    """How many segments arrived that no probe saw leave, or left and never arrived, nor were lost by the wire.
+    """How many segments arrived that no probe saw leave, or left and never arrived, nor were lost by the wire; and how
+    many changes of state began in another state than the one before had ended in.
 
     Where a machine keeps BPF programs from running in some process, they do not run in a softirq that interrupts it
     either (seen on a hosted virtual machine, in one timer softirq of a hundred: ftrace tells of them), and no count is
-    kept of that. But what was done in it shows at the other end.
+    kept of that. But what was done in it shows in what comes after.
     """
     under_way: Counter[tuple[int, ...]] = Counter()
+    states: dict[int, int] = {}
+    leaps = 0
     for event in events:
         if event.name in LEAVES:
             under_way[_segment(event)] += 1
         elif event.name in ARRIVES:
             under_way[_segment(event)] -= 1
-    return sum(map(abs, under_way.values()))
+        elif event.name == "socket:state" and event.evidence == Evidence.OBSERVED:
+            leaps += states.get(event.sock, event["old"]) != event["old"]
+            states[event.sock] = event["new"]
+    return sum(map(abs, under_way.values())) + leaps
 
 
 def _segment(event: Event) -> tuple[int, ...]:
@@ -114,7 +120,7 @@ class Basis:
         self.lost = sum(event["lost"] for event in self.events if event.name == "trace:lost")
         """Events that never reached the timeline."""
         self.unseen = unseen(self.events) if self.probed else 0
-        """Segments of which not both ends were seen."""
+        """Segments and changes of state that were not seen from end to end."""
         self.ends = self.events[-1].time if self.events else 0
         """ns, of the last event."""
         self.steered = any(event.name.startswith("network:") for event in self.events)

@@ -153,6 +153,18 @@ def test_a_segment_seen_at_one_end_only_leaves_checks_undecided(kinds: Sequence[
     assert ("not seen" in verdicts) == (not missing)
 
 
+def test_a_state_that_was_left_but_never_reached_was_not_seen() -> None:
+    def after(old: State) -> int:
+        builder = BatchBuilder(Source.KERNEL, Evidence.OBSERVED)
+        for moment, (left, reached) in enumerate([(State.ESTABLISHED, State.FIN_WAIT1), (old, State.CLOSE)]):
+            builder.add("socket:state", moment, {"old": left, "new": reached}, sock=1)
+        timeline = Timeline()
+        timeline.append(builder.take())
+        return Seen(timeline).basis.unseen
+
+    assert (after(State.FIN_WAIT1), after(State.FIN_WAIT2)) == (0, 1)
+
+
 def test_a_missing_state_is_named() -> None:
     seen = made_up(State.ESTABLISHED, State.TIME_WAIT)
     assert seen.went_through("client", "ESTABLISHED", "TIME_WAIT") is None
