@@ -2,6 +2,7 @@
 
     python bench/overhead.py [ROUNDS [TOOL ...]] [--write]  5 rounds of every tool that is installed
     python bench/overhead.py probes [--write]               what each probe costs, as the kernel counts (bpf_stats)
+    python bench/overhead.py many [CONNECTIONS [ROUNDS]] [--write]  `synfin load` with so many, recorded or not
 
 Two processes of this file's own do the work: `connect` opens a connection, echoes once and closes, each time to another
 loopback address (one four-tuple range would run out of ports and hide all cost); `echo` goes back and forth on one
@@ -15,13 +16,18 @@ than without it:
   time      the same by the clock: what a user waits. Only to be trusted on an idle machine
   + tool    work and the processor time of the tool itself
 
+`many` takes the processor time of the whole load, servers and clients, as the kernel charges it when they have ended.
+
 The tables are Markdown; --write puts them into docs/overhead.md.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import re
+import resource
 import shutil
 import socket
 import statistics
@@ -42,6 +48,7 @@ from tracer.kernel.symbols import addresses
 PORT: Final = 7117
 SLICES: Final = {"connect": 2000, "echo": 10000}
 """Operations in one slice: about a tenth of a second."""
+LIFECYCLE: Final = ["states", "timers", "packets"]
 MOST: Final = 7
 ENOUGH: Final = 2.0
 """Slices measured in a row, fewer when they took so many seconds."""
@@ -168,7 +175,7 @@ def _tools(pids: tuple[int, ...], folder: str) -> dict[str, list[str]]:
     mounted = 'mount -t tracefs nodev /sys/kernel/tracing && exec "$@"'
     return {
         "synfin states": record("states"),
-        "synfin lifecycle": record("states", "timers", "packets"),
+        "synfin lifecycle": record(*LIFECYCLE),
         "synfin all": record(),
         "bpftrace": [*private, mounted, "sh", "bpftrace", "-o", "/dev/null", "-e", _bpftrace(pids)],
         "tcpstates": [*private, mounted, "sh", "tcpstates-bpfcc", "-L", str(PORT)],
@@ -305,6 +312,45 @@ def probes() -> list[str]:
     return lines[1:]
 
 
+def many(connections: int, rounds: int) -> list[str]:
+    """A load with that many connections, by itself and recorded, in turns; medians."""
+    load = [sys.executable, "-m", "tui.cli", "load", "--connections", str(connections), "--duration", "5", "--json"]
+    ways: dict[str, list[str] | None] = {"by itself": None, "synfin lifecycle": LIFECYCLE, "synfin all": []}
+    found: dict[str, list[list[float]]] = {name: [] for name in ways}
+    with tempfile.TemporaryDirectory(prefix="synfin-bench-", dir=os.environ.get("BENCH_DIR")) as folder:
+        told, file = Path(folder, "told"), f"{folder}/run.pcapng"
+        for _ in range(rounds):
+            for name, groups in ways.items():
+                timed = [sys.executable, __file__, "timed", str(told), *load]
+                if groups is not None:
+                    chosen = ["--probes", ",".join(groups)] if groups else []
+                    timed = [sys.executable, "-m", "tui.cli", "record", "-w", file, *chosen, "--", *timed]
+                done = subprocess.run(timed, capture_output=True, text=True, check=False)
+                spent, report = json.loads(told.read_text())
+                words = [re.search(form, done.stderr) for form in (r"recorded (\d+) events", r"(\d+) events were lost")]
+                counts = [int(word[1]) if word else 0 for word in words]
+                figures = [report[key] for key in ("held", "messages_rate", "round_trip_p50", "round_trip_p99")]
+                found[name].append([spent, *figures, *counts])
+    lines = [f"{connections:,} connections made at 2,000 a second, then 1,000 messages a second for 5 s; "
+             f"{rounds} rounds, load of the machine {os.getloadavg()[0]:.1f}.", "",
+             "| | held | processor time of the load | more | messages/s | answer, median | 99 % | events | lost |",
+             "|---|---|---|---|---|---|---|---|---|"]  # fmt: skip
+    for name, runs in found.items():
+        spent, held, rate, half, most, events, lost = (statistics.median(column) for column in zip(*runs, strict=True))
+        more = sorted(run[0] / bare[0] for run, bare in zip(runs, found["by itself"], strict=True))
+        cells = (f"{held:,.0f}", f"{spent:.2f} s", f"{_more(more)} ({_range(more)})", f"{rate:,.0f}",
+                 f"{half * 1e6:.0f} us", f"{most * 1e3:.1f} ms", f"{events:,.0f}", f"{lost:,.0f}")  # fmt: skip
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return lines
+
+
+def timed(told: str, command: list[str]) -> None:
+    """Run a load and note its processor seconds, with all that it started, and its report."""
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    Path(told).write_text(json.dumps([spent.ru_utime + spent.ru_stime, json.loads(done.stdout.splitlines()[-1])]))
+
+
 def _tell(mark: str, lines: list[str], *, write: bool) -> None:
     """Print, and put between the marks in the documentation when asked to."""
     print("\n".join(lines))
@@ -320,8 +366,13 @@ def main() -> None:
     write = len(words) < len(sys.argv) - 1
     if words[:1] in (["serve"], ["client"]):
         serve() if words[0] == "serve" else client()
+    elif words[:1] == ["timed"]:
+        timed(words[1], words[2:])
     elif words[:1] == ["probes"]:
         _tell("probes", probes(), write=write)
+    elif words[:1] == ["many"]:
+        connections, rounds = (*map(int, words[1:]), *(10_000, 3)[len(words) - 1 :])
+        _tell("many", many(connections, rounds), write=write)
     else:
         work = Work()
         with tempfile.TemporaryDirectory(prefix="synfin-bench-", dir=os.environ.get("BENCH_DIR")) as folder:

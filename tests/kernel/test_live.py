@@ -13,8 +13,10 @@ import pytest
 from tests.kernel.conftest import Play, Seen
 from tracer.kernel import attach as attach_module
 from tracer.kernel.attach import Mode
+from tracer.kernel.btf import KernelTypes
+from tracer.kernel.image import Image
 from tracer.kernel.probes import Group
-from tracer.kernel.source import Filter, KernelError, KernelSource
+from tracer.kernel.source import Filter, KernelError, KernelSource, image_of
 from tracer.kernel.syscalls import CALL
 from tracer.kinds import Ring
 from tracer.segments import ACK, FIN, SYN
@@ -302,3 +304,21 @@ def test_without_typed_tracepoints_raw_ones_do(run: Play, monkeypatch: pytest.Mo
     source.start(Filter(parents=frozenset({os.getpid()})))
     assert source.running_mode is Mode.RAW_TP and all(row.on for row in source.status())
     assert run(source, LIFE.format(family="socket.AF_INET", host="127.0.0.1")).of("accept:queued")
+
+
+def test_pointers_are_given_types_where_the_kernel_can(run: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = KernelSource()
+    source.start(Filter(parents=frozenset({os.getpid()})))
+    source.stop()
+    assert source.casts == (source.running_mode is Mode.TP_BTF)
+
+    def refuse(types: KernelTypes, mode: Mode, *, casts: bool) -> Image:
+        if casts:
+            raise attach_module.AttachError("no casts here")
+        return image_of(types, mode, casts=False)
+
+    monkeypatch.setattr("tracer.kernel.source.image_of", refuse)
+    source = KernelSource(mode=Mode.TP_BTF)
+    source.start(Filter(parents=frozenset({os.getpid()})))
+    assert not source.casts and all(row.on for row in source.status())
+    assert run(source, LIFE.format(family="socket.AF_INET6", host="::1")).of("accept:queued")

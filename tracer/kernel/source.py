@@ -151,7 +151,7 @@ class KernelSource:
     def _load(self, types: KernelTypes, symbols: dict[str, int], mode: Mode, followed: Filter, *, casts: bool) -> None:
         constants = {PLACEHOLDER[name]: symbols.get(name, 0) for name in SYMBOLS}
         self._module = self._made(image_of(types, mode, casts=casts), constants)
-        self.running_mode = mode
+        self.running_mode, self.casts = mode, casts
         self._order.reasons = Reasons(types)
         self._fill_maps(followed)
         for ring, name in RINGS.items():

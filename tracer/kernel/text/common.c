@@ -113,8 +113,19 @@ static __always_inline void v6(u64 *to, u64 from)
 
 /* ---- what is read of a socket at every event about it. tp is the same socket as a tcp_sock (typed), or sk itself */
 
-static __always_inline void snapshot(struct socket_queues *e, u64 sk, u64 tp, const int typed)
+static __always_inline void snapshot(struct socket_queues *e, u64 sk, u64 tp, const int told)
 {
+#if CAST
+    /* once for all fields, each would cost three instructions; an argument is left as it is: loads that go through a
+     * cast are checked where they happen, those of an argument need not be */
+    const int typed = 1;
+    if (!told)
+        sk = as_type(sk, SOCK);
+    if (tp)
+        tp = as_type(tp, TCP_SOCK);
+#else
+    const int typed = told;
+#endif
     u8 state = skc_state(sk, typed);
     TUPLE(e, sk, typed);
     e->state = state;
@@ -128,17 +139,17 @@ static __always_inline void snapshot(struct socket_queues *e, u64 sk, u64 tp, co
     e->shutdown = sk_shutdown(sk, typed);
     e->known = 4;
     e->qlen = e->young = 0;
-    e->rcv_nxt = e->copied_seq = e->snd_una = e->snd_nxt = e->write_seq = e->snd_wnd = e->rcv_wnd = e->snd_cwnd = 0;
-    e->ssthresh = e->srtt = e->rto = e->mss = e->packets_out = 0;
-    e->pending = e->backoff = e->retransmits = e->ca_state = 0;
-    if (!tp)
-        return;
-    if (!e->sport && state != TCP_CLOSE)
+    if (tp && !e->sport && state != TCP_CLOSE)
         e->sport = __builtin_bswap16(inet_sport(tp, typed)); /* inet_put_port() has cleared the other on the way to CLOSE */
-    if (state == TCP_LISTEN) {
-        e->known |= 8;
-        e->qlen = icsk_qlen(tp, typed);
-        e->young = icsk_young(tp, typed);
+    if (!tp || state == TCP_LISTEN) {
+        if (tp) {
+            e->known |= 8;
+            e->qlen = icsk_qlen(tp, typed);
+            e->young = icsk_young(tp, typed);
+        }
+        e->rcv_nxt = e->copied_seq = e->snd_una = e->snd_nxt = e->write_seq = e->snd_wnd = e->rcv_wnd = 0;
+        e->snd_cwnd = e->ssthresh = e->srtt = e->rto = e->mss = e->packets_out = 0;
+        e->pending = e->backoff = e->retransmits = e->ca_state = 0;
         return;
     }
     e->known |= 1 | 2 | 16;

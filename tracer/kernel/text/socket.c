@@ -1,9 +1,9 @@
 /* Full sockets: states, readiness, the end; and the accept queue, which is a number in the listening socket. */
 
-/* The argument as a tcp_sock: with types only by the helper, which checks; without, an address is an address. */
+/* The argument as a tcp_sock: with types by the helper, which checks; else an address is an address. */
 static __always_inline u64 tcp_of(u64 sk)
 {
-#if TYPED
+#if TYPED && !CAST
     return (u64)as_tcp_sock((void *)sk);
 #else
     return sk;
@@ -143,7 +143,7 @@ int on_tcp_destroy_sock(volatile u64 *ctx)
     u64 tp = tcp_of(sk);
     snapshot((void *)e, sk, tp, TYPED);
     if (tp && !e->sport)
-        e->sport = __builtin_bswap16(inet_sport(tp, TYPED));
+        e->sport = __builtin_bswap16(inet_sport(tp, TYPED && !CAST));
     socket_done(e);
     return 0;
 }
