@@ -53,7 +53,10 @@ def main() -> None:
     echoes: list[list[bytes]] = [[] for _ in range(options.tasks)]
     for heard in echoes:
         poller.go(talk, poller, (options.host, options.port), said, heard)
-    poller.run()
+    try:
+        poller.run()
+    except OSError as failure:  # of the first task that could not go on
+        raise SystemExit(f"{options.host} port {options.port}: {failure.strerror or failure}") from None
     poller.observer("idle")  # what is kept back is said now
     right = sum(heard == said for heard in echoes)
     print(f"{right} of {options.tasks} conversations echoed word by word", flush=True)

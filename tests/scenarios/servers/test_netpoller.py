@@ -240,6 +240,9 @@ def test_dialling_where_nobody_listens_is_refused() -> None:
     poller.go(dials)
     poller.run()
     assert told == [ConnectionRefusedError] and not poller.table
+    client = [sys.executable, "-m", "scenarios.servers.netpoll_client", *map(str, address)]
+    done = subprocess.run(client, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert (done.returncode, done.stderr) == (1, f"127.0.0.1 port {address[1]}: Connection refused\n")
 
 
 def test_lines_that_are_no_events_are_refused() -> None:
