@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import shutil
+import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -16,20 +18,43 @@ from scenarios.template import write
 from tui.cli_errors import OUTPUT, USAGE, Trouble
 from tui.plain import plain
 
-WIDTH = 100
-"""Columns that text is wrapped to."""
+WIDEST = 100
+"""Columns that text is wrapped to, where the terminal has as many or there is none."""
+NARROWEST = 40
+
+
+def width() -> int:
+    """Columns that text is wrapped to here."""
+    return max(min(shutil.get_terminal_size((WIDEST, 24)).columns, WIDEST), NARROWEST)
 
 
 def list_all(topic: str | None) -> None:
-    """One line each, in teaching order. Raises Trouble for a topic that none has."""
+    """In teaching order: under a heading for each topic on a terminal; else one line each, whole, for other programs.
+
+    Raises Trouble for a topic that none has.
+    """
     every = registry.every()
     chosen = [one for one in every if topic in (None, one.topic)]
     if not chosen:
         topics = ", ".join(dict.fromkeys(one.topic for one in every))
         raise Trouble(f"no scenario has the topic {topic!r}; there are: {topics}", USAGE)
-    width = max(len(one.name) for one in chosen)
+    wide = max(len(one.name) for one in chosen)
+    if sys.stdout.isatty():
+        for line in _grouped(chosen, wide):
+            click.echo(line)
+        return
     for one in chosen:
-        click.echo(f"{one.name:<{width}}  {one.topic:<10}  {one.title}")
+        click.echo(f"{one.name:<{wide}}  {one.topic:<10}  {one.title}")
+
+
+def _grouped(chosen: Sequence[Scenario], wide: int) -> Iterator[str]:
+    """The scenarios by topic, no line wider than the terminal."""
+    for topic in dict.fromkeys(one.topic for one in chosen):
+        yield click.style(f"{topic}: {registry.TOPICS.get(topic, 'of its own')}", bold=True)
+        for one in chosen:
+            if one.topic == topic:
+                head = f"  {one.name:<{wide}}  "
+                yield from textwrap.wrap(one.title, width(), initial_indent=head, subsequent_indent=" " * len(head))
 
 
 def show_one(name: str, *, answers: bool) -> None:
@@ -50,7 +75,7 @@ def _lines(scenario: Scenario, name: str, answers: bool) -> Iterator[str]:
     yield f"{scenario.name}: {scenario.title}"
     yield ""
     for paragraph in scenario.story.split("\n\n"):
-        yield from textwrap.wrap(paragraph, WIDTH)
+        yield from textwrap.wrap(paragraph, width())
         yield ""
     yield f"Topic {scenario.topic}. {conditions(scenario)}"
     if scenario.watch:
@@ -60,7 +85,7 @@ def _lines(scenario: Scenario, name: str, answers: bool) -> Iterator[str]:
     wide = max((len(step.actor) for step in scenario.steps), default=0)
     for step in scenario.steps:
         head = f"{step.number:>4}  {step.actor:<{wide}}  "
-        yield from textwrap.wrap(step.text, WIDTH, initial_indent=head, subsequent_indent=" " * len(head))
+        yield from textwrap.wrap(step.text, width(), initial_indent=head, subsequent_indent=" " * len(head))
         if step.watch:
             yield from _wrapped(f"(watch: {step.watch})", " " * len(head))
     if scenario.aftermath:
@@ -82,11 +107,11 @@ def _lines(scenario: Scenario, name: str, answers: bool) -> Iterator[str]:
 
 def _items(texts: tuple[str, ...]) -> Iterator[str]:
     for text in texts:
-        yield from textwrap.wrap(text, WIDTH, initial_indent="  - ", subsequent_indent="    ")
+        yield from textwrap.wrap(text, width(), initial_indent="  - ", subsequent_indent="    ")
 
 
 def _wrapped(text: str, indent: str) -> list[str]:
-    return textwrap.wrap(text, WIDTH, initial_indent=indent, subsequent_indent=indent)
+    return textwrap.wrap(text, width(), initial_indent=indent, subsequent_indent=indent)
 
 
 def write_new(name: str) -> None:

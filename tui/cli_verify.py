@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import textwrap
 from collections import Counter
@@ -20,6 +21,7 @@ from tui.cli_errors import OUTPUT, USAGE, Trouble
 from tui.plain import plain
 
 NARROWEST: Final = 60
+INDENT: Final = " " * 5
 
 
 def verify(ids: Sequence[str], form: str, *, kernel: bool, slow: bool, keep: str | None) -> None:
@@ -43,23 +45,41 @@ def verify(ids: Sequence[str], form: str, *, kernel: bool, slow: bool, keep: str
 
 def _chosen(ids: Sequence[str]) -> list[Claim]:
     known = every()
-    wrong = [each for each in ids if each.upper() not in known]
+    named = {each: f"C{int(number[1]):02}" if (number := re.fullmatch(r"[Cc]?(\d+)", each)) else each for each in ids}
+    wrong = [each for each, meant in named.items() if meant not in known]
     if wrong:
         raise Trouble(f"there is no claim {wrong[0]!r}; they go from {min(known)} to {max(known)}", USAGE)
-    return [known[each.upper()] for each in ids] or list(known.values())
+    return [known[meant] for meant in named.values()] or list(known.values())
+
+
+def list_claims(ids: Sequence[str]) -> None:
+    """Print claims with what decides them, and decide nothing. Raises Trouble."""
+    for each in _chosen(ids):
+        by = ", ".join(each.plays) if each.plays else "loads, in several runs" if each.measured else "nothing yet"
+        for line in (*_claim(each), *_wrapped(f"decided by {by}")):
+            click.echo(line)
+
+
+def _claim(one: Claim) -> list[str]:
+    return textwrap.wrap(f"{one.id}  {one.text}", _width(), subsequent_indent=INDENT)
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(plain(text), _width(), initial_indent=INDENT, subsequent_indent=INDENT)
+
+
+def _width() -> int:
+    return max(shutil.get_terminal_size().columns, NARROWEST)
 
 
 def _text(one: Decided) -> Iterator[str]:
-    width = max(shutil.get_terminal_size().columns, NARROWEST)
-    indent = " " * 5
-    yield from textwrap.wrap(f"{one.claim.id}  {one.claim.text}", width, subsequent_indent=indent)
+    yield from _claim(one.claim)
     verdict = one.verdict
-    said = f"{verdict.kind}: {verdict.correction}" if verdict.correction else verdict.kind
-    yield from textwrap.wrap(plain(said), width, initial_indent=indent, subsequent_indent=indent)
+    yield from _wrapped(f"{verdict.kind}: {verdict.correction}" if verdict.correction else verdict.kind)
     if verdict.evidence:
-        yield from textwrap.wrap(plain(verdict.evidence), width, initial_indent=indent, subsequent_indent=indent)
+        yield from _wrapped(verdict.evidence)
     for path in one.recordings:
-        yield f"{indent}synfin replay {_short(path)}"
+        yield f"{INDENT}synfin replay {_short(path)}"
 
 
 def _json(one: Decided) -> Iterator[str]:

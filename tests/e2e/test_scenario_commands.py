@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import click
 import pytest
 
 from scenarios import registry
 from tests.e2e.conftest import Synfin
 from tui.cli_errors import FAILED, USAGE
+from tui.cli_scenarios import list_all
 
 
 def test_list_has_one_line_for_each_and_for_a_topic_fewer(synfin: Synfin) -> None:
@@ -20,6 +22,19 @@ def test_list_has_one_line_for_each_and_for_a_topic_fewer(synfin: Synfin) -> Non
     wrong = synfin("list", "--topic", "fishing")
     assert (wrong.code, wrong.out) == (USAGE, "")
     assert "no scenario has the topic 'fishing'; there are: lifecycle" in wrong.err
+
+
+def test_on_a_terminal_list_has_a_heading_for_each_topic_and_nothing_is_wider(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "70")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    told: list[str] = []
+    monkeypatch.setattr("click.echo", lambda line: told.append(click.unstyle(line)))
+    list_all(None)
+    assert max(map(len, told)) <= 70
+    assert [line.split(":")[0] for line in told if line[0] != " "] == list(
+        dict.fromkeys(one.topic for one in registry.every())
+    )
+    assert [line.split()[0] for line in told if line[:2] == "  " and line[2] != " "] == registry.names()
 
 
 def test_show_tells_story_steps_sights_and_questions(synfin: Synfin) -> None:

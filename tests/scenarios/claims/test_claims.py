@@ -141,6 +141,19 @@ def test_command(tmp_path: Path) -> None:
     assert table[0].startswith("| id |") and table[2].startswith("| C08 | The accept queue holds backlog connections")
 
 
+def test_claims_are_listed_without_deciding_any(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scenarios.claims.decide.perform", None)
+    ran = CliRunner().invoke(synfin, ["verify", "--list", "8", "c03", "C16"], env={"COLUMNS": "80"})
+    assert ran.stdout.splitlines() == [
+        "C08  The accept queue holds backlog connections",
+        "     decided by accept-queue",
+        "C03  The server's program takes no part in the handshake",
+        "     decided by handshake",
+        "C16  A parked task costs no thread",
+        "     decided by loads, in several runs",
+    ]
+
+
 def test_unknown_claim_is_named() -> None:
     from tui.cli_errors import Trouble
 
