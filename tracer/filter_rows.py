@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from tracer.filter_columns import Times, Words, words
 from tracer.kinds import Certainty, Side
 from tracer.replay.analysis import findings_of
-from tracer.replay.life_rows import STATES
+from tracer.replay.lived import STATES
 from tracer.segments import ACK
 from tracer.states import State, Trigger
 from tracer.timeline import address

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,10 +22,12 @@ from tracer.filter_rows import CHANGE, Changes, Connections, Packets, Rows, chan
 from tracer.kinds import Side
 from tracer.replay import Replay, analysed
 from tracer.replay.history import likely_responder
-from tracer.replay.infer import Found, Pair
-from tracer.replay.infer_engine import FastInference
-from tracer.replay.life_rows import LIVED, sided
+from tracer.replay.lived import LIVED, sided
 from tui.cli_analyze_text import Info
+
+if TYPE_CHECKING:
+    from tracer.replay.infer import Found, Pair
+    from tracer.replay.infer_engine import FastInference
 
 Array = NDArray[Any]
 Sieve = Callable[[NDArray[np.uint8], Frames], None]
@@ -79,7 +81,7 @@ class Analysis:
         self.replay = Replay(expected=size // SMALLEST)
         self._capture, self._table, self._sieve = capture, table, sieve
         wanted = table == "states" or (infer and table == "connections")
-        self._inference = FastInference(expected=size // SMALLEST) if wanted else None
+        self._inference = _inference(size // SMALLEST) if wanted else None
         self._collected = Collected() if collect else None
         self._sides = Sides()
         self._info = Info()
@@ -194,6 +196,12 @@ class Analysis:
         none = np.zeros(len(rows), np.int64)
         findings, flags = self._collected.of(rows["stream"]) if self._collected is not None else (none, none)
         return Connections(rows, findings, flags, lived, self._start or 0)
+
+
+def _inference(expected: int) -> FastInference:
+    from tracer.replay.infer_engine import FastInference  # a tenth of a start-up, which --no-states does without
+
+    return FastInference(expected=expected)
 
 
 def _client_is_second(rows: Array) -> NDArray[np.bool_]:

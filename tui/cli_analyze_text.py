@@ -27,7 +27,7 @@ from tracer.replay.analysis import (
     SPURIOUS_RETRANSMISSION,
     findings_of,
 )
-from tracer.replay.life_rows import STATES
+from tracer.replay.lived import STATES
 from tracer.segments import ACK, AE, CWR, ECE, FIN, PSH, RST, SYN, URG
 from tracer.states import State, Trigger
 from tracer.words import bits, endpoint, label

@@ -24,7 +24,7 @@ from tracer.filter_tables import COLUMNS
 from tracer.kinds import Side
 from tracer.replay import Replay
 from tracer.replay.infer import Inference
-from tracer.replay.life_rows import LIVED
+from tracer.replay.lived import LIVED
 from tracer.segments import ACK
 from tracer.words import clean
 

@@ -21,7 +21,8 @@ from tracer.replay.infer_engine import FastInference
 from tracer.replay.infer_lives import Life
 from tracer.replay.infer_rows import End
 from tracer.replay.infer_tables import FORGOTTEN
-from tracer.replay.life_rows import LIVED, Lives, summary
+from tracer.replay.life_rows import Lives, summary
+from tracer.replay.lived import LIVED
 from tracer.replay.rows import layout
 from tracer.states import State, Trigger
 

@@ -22,7 +22,8 @@ from tracer.replay.hashing import insert
 from tracer.replay.infer_book import advance, judge
 from tracer.replay.infer_rows import End
 from tracer.replay.infer_tables import Book, Known, Tables, Timer
-from tracer.replay.life_rows import LIVED, SHELF, Lives, Shelf
+from tracer.replay.life_rows import SHELF, Lives, Shelf
+from tracer.replay.lived import LIVED
 from tracer.replay.rows import layout
 from tracer.segments import SEGMENT
 

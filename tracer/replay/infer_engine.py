@@ -18,7 +18,8 @@ from tracer.replay.infer_compiled import CODE, CompiledRows
 from tracer.replay.infer_rows import UNSEEN
 from tracer.replay.infer_rules import CERTAIN
 from tracer.replay.infer_tables import FORGOTTEN
-from tracer.replay.life_rows import LIVED, Lives, summary
+from tracer.replay.life_rows import Lives, summary
+from tracer.replay.lived import LIVED
 from tracer.segments import SEGMENT
 
 _NONE: Final = (np.zeros(0, SEGMENT), np.zeros(0, np.uint32))

@@ -17,21 +17,7 @@ from numpy.typing import NDArray
 
 from tracer.replay.infer_rules import CLOSE, CORRECTED, TIME_WAIT, UNKNOWN
 from tracer.replay.infer_tables import FORGOTTEN
-
-STATES: Final = 13
-"""As many as tracer.states.State has."""
-
-LIVED: Final = np.dtype(
-    [
-        ("state", "u1", (2,)),  # tracer.states.State now, or when it was given up; 0 where nothing was inferred
-        ("certainty", "u1", (2,)),  # tracer.kinds.Certainty of it
-        ("count", "u1", (2,)),  # states with a length, in the order in which they were first entered: the next two
-        ("which", "u1", (2 * STATES,)),  # those of the first end from 0 on, those of the second from STATES on
-        ("spent", "i8", (2 * STATES,)),  # ns
-    ],
-    align=True,
-)
-"""numpy dtype of a connection's two lives in short. The first end is the one whose address and port sort first."""
+from tracer.replay.lived import LIVED, STATES
 
 _LIFE: Final = np.dtype(
     [(name, "i8") for name in ("stream", "number", "told", "state0", "state1", "certainty0", "certainty1", "newer")]
@@ -346,12 +332,3 @@ def summary(lives: Sequence[Any], last: int, until: int) -> tuple[list[int], lis
                 counts[row] += 1
                 which[place], spent[place] = state, ns
     return counts, which, spent
-
-
-def sided(lived: NDArray[Any], swapped: NDArray[np.bool_]) -> NDArray[Any]:
-    """Rows of LIVED with both ends exchanged where ``swapped``."""
-    found = lived.copy()
-    for name in LIVED.names or ():
-        column = lived[name].reshape(len(lived), 2, lived[name].shape[1] // 2)
-        found[name] = np.where(swapped[:, None, None], column[:, ::-1], column).reshape(found[name].shape)
-    return found
