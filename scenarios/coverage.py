@@ -19,7 +19,7 @@ from scenarios import registry
 from scenarios.performance import perform
 from scenarios.script import Scenario
 from scenarios.sights import CannotTell, Seen
-from scenarios.stage import Stage
+from scenarios.stage import ProgramMissing, Stage
 from tracer.kernel.probes import PROBES
 from tracer.kinds import Source
 from tracer.lints import LINTS, check
@@ -91,7 +91,10 @@ def measure() -> tuple[Provoked, list[str]]:
 
 
 def _play(scenario: Scenario) -> tuple[Timeline, list[str]]:
-    shown = perform(Stage.of(scenario.name), aftermath=scenario.slow)
+    try:
+        shown = perform(Stage.of(scenario.name), aftermath=scenario.slow)
+    except ProgramMissing as failure:  # the others go on without it
+        return Timeline(), [str(failure)]
     return shown.timeline, shown.complaints()
 
 
