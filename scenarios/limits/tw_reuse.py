@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from scenarios.actor import Actor
-from scenarios.calls import accept, bind, close, connect, fails, listen, recv_to_end, socket
+from scenarios.calls import SHUT_WR, accept, bind, close, connect, fails, listen, recv_to_end, shutdown, socket
 from scenarios.script import Scenario
 
 if TYPE_CHECKING:
@@ -60,6 +60,8 @@ def uses_it_up(me: Actor) -> None:
         me.sysctl("net.ipv4.tcp_timestamps", 1 - nth)
         connection = socket()
         connect(connection, me.at("server", nth))
+        shutdown(connection, SHUT_WR)
+        recv_to_end(connection)  # the server's FIN is there, and so this TIME_WAIT begins before the next connection
         close(connection)
 
 

@@ -137,7 +137,7 @@ def agrees(seen: Seen) -> str | None:
     table: set[int] = set()
     kernel: set[int] = set()
     seen.all_of("epoll:ctl")  # only probes see a program's
-    for event in seen.actor("server").events:
+    for event in sorted(seen.actor("server").events, key=lambda event: event.time):  # the table's come by another way
         if event.name == "epoll:ctl" and event["op"] in (1, 2):
             (kernel.add if event["op"] == 1 else kernel.discard)(event.fd)
         elif event.name == "polldesc:change":

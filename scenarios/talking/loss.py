@@ -29,6 +29,7 @@ scenario = Scenario(
     place=40,
     story=__doc__.split("\n\n", 1)[1].strip(),
     actors=("server", "client"),
+    sysctls={"net.ipv4.tcp_early_retrans": "0"},  # a loss probe would send again, too, where ACKs are late
     watch=("the same ACK again and again", "SACK blocks that grow", "the retransmission before any timer"),
     questions=(
         ("How does the sender know what is missing?", "The ACK says up to where, SACK says what lies beyond"),
