@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tracer.capture import pcap
 from tracer.capture.blocks import Block, Frame, Journal
 from tracer.capture.compiled import CODE
 from tracer.capture.decoder import Decoder, Form, Frames
@@ -48,20 +49,9 @@ COMPILE_FROM: Final = 100_000
 """Packets from which the compiled form pays."""
 BATCH: Final = 16_384
 """Records decoded at a time: their rows still fit a processor's cache."""
-LONGEST_RECORD: Final = 262_144
-"""libpcap's MAXIMUM_SNAPLEN: a pcap record of more octets is taken for damage, unless the header announces it."""
 MOST_INTERFACES: Final = 65_536
 MOST_SECTIONS: Final = 65_536
 
-_PCAP_MAGIC: Final[dict[bytes, tuple[Order, int, int]]] = {
-    b"\xd4\xc3\xb2\xa1": ("little", 6, 16),
-    b"\xa1\xb2\xc3\xd4": ("big", 6, 16),
-    b"\x4d\x3c\xb2\xa1": ("little", 9, 16),
-    b"\xa1\xb2\x3c\x4d": ("big", 9, 16),
-    b"\x34\xcd\xb2\xa1": ("little", 6, 24),
-    b"\xa1\xb2\xcd\x34": ("big", 6, 24),
-}
-"""First bytes of a pcap file: byte order, decimal places of a second, size of a record header (24: Kuznetzov's)."""
 _PCAPNG_MAGIC: Final = b"\x0a\x0d\x0d\x0a"
 _QUIET_BLOCKS: Final = frozenset((NRB, ISB, DSB))
 
@@ -157,7 +147,7 @@ class Capture:
             if problem:
                 raise CaptureError(f"{self.name}: {problem}")
             return
-        if head[:4] not in _PCAP_MAGIC:
+        if head[:4] not in pcap.MAGIC:
             inside = f", {self.compression}-compressed," if self.compression else ""
             broken = f" ({self._source.damage})" if self._source.damage else ""
             raise CaptureError(
@@ -166,16 +156,13 @@ class Capture:
                 else f"{self.name}{inside} holds no bytes{broken}"
             )
         self.format = "pcap"
-        self._order, resolution, self._record = _PCAP_MAGIC[head[:4]]
-        if not window.need(24):
-            raise CaptureError(f"{self.name} ends inside its file header ({window.end} of 24 bytes)")
-        header = bytes(window.buf[:24])
-        major, minor = (int.from_bytes(header[i : i + 2], self._order) for i in (4, 6))
-        snaplen, link = (int.from_bytes(header[i : i + 4], self._order) for i in (16, 20))
-        self.sections.append(Section(0, self._order, (major, minor)))
-        self._interfaces.append(Interface(0, 0, link & 0x03FF_FFFF, snaplen, resolution))
-        self._limit = max(LONGEST_RECORD, snaplen if snaplen <= LARGEST - self._record else 0)
-        window.at = 24
+        if not window.need(pcap.HEADER):
+            raise CaptureError(f"{self.name} ends inside its file header ({window.end} of {pcap.HEADER} bytes)")
+        found = pcap.read_header(bytes(window.buf[: pcap.HEADER]), LARGEST)
+        self._order, self._record, self._limit = found.section.order, found.record, found.limit
+        self.sections.append(found.section)
+        self._interfaces.append(found.interface)
+        window.at = pcap.HEADER
 
     def _read_section(self) -> str:
         """Consume a Section Header Block; what is wrong with it, or nothing."""
