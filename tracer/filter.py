@@ -17,8 +17,9 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 
+from tracer.filter_judges import Mask, Value
 from tracer.filter_keys import KEY, KEYS, Key, TableName, keys_of
-from tracer.filter_values import ORDER, TYPES, Mask, Value, near
+from tracer.filter_values import ORDER, TYPES, near
 
 DEEPEST: Final = 64
 """Parentheses in parentheses, so that no text can exhaust the stack."""
