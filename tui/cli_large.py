@@ -20,8 +20,10 @@ from numpy.typing import NDArray
 from tracer.batch import BatchBuilder
 from tracer.capture.events import CaptureSource, to_batch
 from tracer.capture.reader import Capture, Place
+from tracer.filter import compile_filter
 from tracer.kinds import Evidence, Side, Source
 from tracer.replay.catalogue import Catalogue
+from tracer.replay.likely import likely
 from tracer.replay.reread import Reread
 from tracer.segments import V4_MAPPED
 from tracer.states import as_state
@@ -213,6 +215,16 @@ class LargeFeed:
         """The screen looks at this connection: it is to be on the timeline."""
         self._wanted = number
         self._waken.set()
+
+    def likely(self, text: str) -> NDArray[np.int64]:
+        """Numbers, ascending, of all connections that may have events that meet a filter. Raises FilterError."""
+        found = likely(compile_filter(text, "events").node, self.catalogue)
+        return np.arange(1, len(self.catalogue) + 1) if found is None else np.flatnonzero(found) + 1
+
+    @property
+    def visited(self) -> Set[int]:
+        """Numbers of the connections of which all events have come."""
+        return {number for number, opened in list(self._opened.items()) if opened.told}
 
     def _missing(self) -> bool:
         number = self._wanted

@@ -8,9 +8,12 @@ here is ever called back from another thread. A scenario that is being played ma
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tracer.timeline import Timeline
 from tui.connections import Listing
@@ -135,12 +138,26 @@ class Partial(Protocol):
     """A feed of which the timeline does not hold everything, but all connections are known."""
 
     @property
+    def written(self) -> int:
+        """Packets read so far."""
+        ...
+
+    @property
     def listing(self) -> Listing:
         """All connections."""
         ...
 
     def want(self, number: int) -> None:
         """This connection is being looked at: its events are to come onto the timeline."""
+        ...
+
+    def likely(self, text: str) -> NDArray[np.int64]:
+        """Numbers, ascending, of all connections that may have events that meet a filter. Raises FilterError."""
+        ...
+
+    @property
+    def visited(self) -> Set[int]:
+        """Numbers of the connections of which all events have come."""
         ...
 
 

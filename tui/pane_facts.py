@@ -46,6 +46,10 @@ class Seen(Protocol):
         """What is wrong, as far as it was looked for."""
         ...
 
+    def covers(self) -> str:
+        """What the list of problems is of, in a sentence, where the timeline does not hold everything; else ""."""
+        ...
+
     def output(self) -> Sequence[str] | None:
         """The last lines that the launched command has written; None where none was launched."""
         ...
@@ -216,6 +220,8 @@ def lints(facts: Facts, seen: Seen) -> Lines:
                 lines += [Content.styled("    ", "") + part for part in Content(text).wrap(52)] if text else []
     if not found:
         lines.append(Content("Still looking." if seen.problems.stale else "Nothing wrong was found so far."))
+    if covers := seen.covers():
+        lines += [Content(""), *Content(covers).wrap(56)]
     return Lines("Lints", tuple(lines), lit, f"{len(found)} found   ( ) jumps")
 
 

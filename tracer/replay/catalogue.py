@@ -10,7 +10,7 @@ Numbers are those of the timeline: streams count from 0, connections from 1.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -213,6 +213,15 @@ class Catalogue:
         count = len(when)
         found: list[int] = when.values[:count][whose.values[:count] == stream].tolist()
         return found
+
+    def troubled(self, name: str) -> NDArray[Any]:
+        """Streams with a reset ("reset") or a loss ("loss"), some of them more than once."""
+        return self._troubles[name][0].values[: len(self._troubles[name][1])]
+
+    def entered(self, states: Collection[int]) -> NDArray[Any]:
+        """Streams of which an end came into one of these states, some of them more than once."""
+        count = len(self._log["certainty"])
+        return self._log["stream"].values[:count][np.isin(self._log["new"].values[:count], list(states))]
 
     def blocks_of(self, stream: int, begin: int = 0) -> NDArray[np.int64]:
         """Numbers of the blocks, from ``begin`` on, that hold packets of the connection, ascending."""

@@ -99,7 +99,7 @@ class Picture(Screen[None]):
         self._ledger: Ledger | None = None
         self._dissecting = self._dissects = False
         self._next: Timer | None = None
-        self._over = False
+        self._over = self._called = False
         self._busy = clock()
         self._rate: int | None = None
         self._counted = (clock(), feed.written)
@@ -167,6 +167,10 @@ class Picture(Screen[None]):
             self._ledger = Ledger(self.timeline, conn)
         self._ledger.refresh()
         return self._ledger
+
+    def covers(self) -> str:
+        """What the list of problems is of, where the timeline does not hold everything."""
+        raise NotImplementedError
 
     def output(self) -> Sequence[str] | None:
         """The last lines that the launched command has written; None where none was launched."""
@@ -257,7 +261,6 @@ class Picture(Screen[None]):
         if any(self.finder.scan() for _ in range(PARTS)):
             self._drawn = ()
             self._overview_due = 0.0
-        self.view.among = self.finder.conns
         return True
 
     def paint(self, now: float) -> None:
@@ -300,11 +303,7 @@ class Picture(Screen[None]):
 
     def _paint_header(self) -> None:
         view, feed = self.view, self.feed
-        connection, mode, finder = view.connection, self._mode(), self.finder
-        looked_for = feed.filter if feed.filter != self._title else ""  # who is traced may be the title already
-        if finder is not None:
-            more = "" if finder.complete else f" … {finder.scanned / max(len(self.timeline), 1):.0%}"
-            looked_for = f"{finder.text} ({len(finder):,} found{more})"
+        connection, mode, looked_for = view.connection, self._mode(), self._looked_for()
         self.set_class(feed.lost > 0, "-lost")
         self.query_one(Header).show(
             HeaderFacts(
@@ -321,6 +320,14 @@ class Picture(Screen[None]):
                 probes=tuple(feed.probes),
             )
         )
+
+    def _looked_for(self) -> str:
+        """What the header says of the filter."""
+        finder = self.finder
+        if finder is None:
+            return self.feed.filter if self.feed.filter != self._title else ""  # who is traced may be the title already
+        more = "" if finder.complete else f" … {finder.scanned / max(len(self.timeline), 1):.0%}"
+        return f"{finder.text} ({len(finder):,} found{more})"
 
     def _paint_overview(self) -> None:
         view = self.view
@@ -391,10 +398,15 @@ class Picture(Screen[None]):
     # Used by the keys
 
     def at_once(self) -> None:
-        """A key has changed the view: show it without waiting for the next frame."""
+        """A key has changed the view: show it without waiting for the next frame, once for all keys that wait."""
         self._inspect_due = 0.0
         self._seen = ()
         self._busy = self._clock()
+        if not self._called:
+            self._called = self.call_later(self._now)
+
+    def _now(self) -> None:
+        self._called = False
         if self._next is not None:
             self._next.stop()
         self._frame()
