@@ -24,14 +24,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
-from scenarios.load.measure import AcceptQueue, buffers, usage
+from scenarios.load.measure import AcceptQueue, buffers, family, usage
 from scenarios.load.plan import Outcome, Plan
 from scenarios.load.report import LoadFailed, Moment, Report, Usage
+from scenarios.procfs import AtRest
 from scenarios.servers.models import MODELS
 from scenarios.servers.service import Counters
 
 START_SECONDS: Final = 20.0
 STOP_SECONDS: Final = 20.0
+SETTLE_SECONDS: Final = 10.0
 PACE: Final = 0.25
 """Seconds between two looks at a load under way."""
 SPARE_FILES: Final = 200
@@ -235,7 +237,7 @@ def run(
             return now
 
         connected = clients.act("connect", look("connect"))
-        settle(queue)
+        settle([pid for process in server.processes for pid in family(process.pid)])
         before, calls_before = server.used(), server.syscalls()
         outcome = clients.act("talk", look("talk"))
         used, calls, counted = server.used().since(before), server.syscalls(), server.counted()
@@ -251,15 +253,13 @@ def run(
     )  # fmt: skip
 
 
-def settle(queue: AcceptQueue) -> None:
-    """Wait while the server still lets in who stands in its accept queue: for the clients these are connected already,
-    and what letting them in costs belongs to the first act. Who has to stay there (behind a full pool) may stay."""
-    waiting = queue.look()
-    while waiting:
-        time.sleep(PACE)
-        before, waiting = waiting, queue.look()
-        if waiting >= before:
-            return
+def settle(pids: Sequence[int]) -> None:
+    """Wait until processes have come to rest, or for some seconds: for its clients a connection stands when the kernel
+    says so, for the server there may be much left to do for it, which belongs to the first act."""
+    resting = [AtRest(pid) for pid in pids]
+    over = time.monotonic() + SETTLE_SECONDS
+    while not all(each() for each in resting) and time.monotonic() < over:
+        time.sleep(0.01)
 
 
 def _json(plan: Plan) -> str:

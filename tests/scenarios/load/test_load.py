@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import select
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -102,17 +105,9 @@ def test_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert not list(tmp_path.iterdir())
 
 
-def test_who_stands_in_the_accept_queue_is_waited_for_while_it_moves(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scenarios.load.run.PACE", 0.001)
-
-    class Queue:
-        def __init__(self, *lengths: int) -> None:
-            self.left = list(lengths)
-
-        def look(self) -> int:
-            return self.left.pop(0)
-
-    for lengths, not_looked_at in (((0, 9), 1), ((5, 3, 0, 9), 1), ((5, 4, 4, 9), 1)):
-        queue = Queue(*lengths)
-        settle(queue)  # type: ignore[arg-type]
-        assert len(queue.left) == not_looked_at, lengths
+def test_a_server_is_waited_for_until_it_rests() -> None:
+    busy = "import time; over = time.monotonic() + 0.3\nwhile time.monotonic() < over: pass\nprint(); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-uc", busy], stdout=subprocess.PIPE) as process:
+        settle([process.pid])
+        assert process.stdout is not None and select.select([process.stdout], (), (), 0)[0], "it still had work to do"
+        process.kill()
