@@ -6,8 +6,9 @@ kernel writes, and the data, mapped twice back to back so that nothing ever wrap
 same length, the positions of the headers form an arithmetic sequence and numpy looks at thousands at once; a ring of
 mixed lengths has to be walked record by record, ten times slower. So there is one ring for each class of record.
 
-Position in the ring is the order of reservation, and that is the causal order across processors. A full ring refuses
-silently, so the programs count what they wrote and what was refused, per processor: written + lost = attempted.
+Position in the ring is the order of reservation, and that is the causal order across processors; by the stride it is
+also the count of records written. A full ring refuses silently, so the programs count what was refused, per processor:
+written + lost = attempted.
 """
 
 from __future__ import annotations
@@ -85,6 +86,12 @@ class MappedRing:
         self.drained += len(body)
         return body
 
+    @property
+    def written(self) -> int:
+        """Records that have had a place in the ring, drained or not."""
+        assert self._producer is not None
+        return int(self._producer[0]) // self.stride
+
     def close(self) -> None:
         """Unmap. Twice is allowed."""
         self._consumer = self._producer = None
@@ -99,7 +106,7 @@ def possible_cpus() -> int:
 
 
 class Tallies:
-    """The per-CPU counters that the programs keep: slot 2 * ring is written, 2 * ring + 1 is lost."""
+    """The per-CPU counters that programs keep: slot 2 * ring is written (where they count that), 2 * ring + 1 lost."""
 
     def __init__(self, map_fd: int) -> None:
         self._fd = map_fd

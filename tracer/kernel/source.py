@@ -305,7 +305,8 @@ class KernelSource:
     def tallies(self) -> dict[Ring, Tally]:
         """Written and lost records by ring, exactly."""
         if self._tallies is not None:
-            self._counts = {ring: self._tallies.read(int(ring)) for ring in RINGS}
+            lost = {ring: self._tallies.read(int(ring)).lost for ring in RINGS}
+            self._counts = {ring: Tally(self._rings[ring].written, lost[ring]) for ring in RINGS}
         return dict(self._counts)
 
     def losses(self) -> Losses:

@@ -32,12 +32,13 @@ static u64 (*as_type)(u64 p, u32 btf_id) = (void *)CAST;
 #define TCP_LISTEN 10
 #define TCP_NEW_SYN_RECV 12
 
-/* ---- rings: one for each class of record, each of one stride; refused records are counted */
+/* ---- rings: one for each class of record, each of one stride. Refused records are counted here; those written are
+ * where the ring has come to, by its stride */
 
 BPF_RINGBUF_OUTPUT(small_ring, SMALL_PAGES);
 BPF_RINGBUF_OUTPUT(object_ring, OBJECT_PAGES);
 BPF_RINGBUF_OUTPUT(socket_ring, SOCKET_PAGES);
-BPF_PERCPU_ARRAY(tallies, u64, 8);                          /* 2 * ring written, 2 * ring + 1 lost */
+BPF_PERCPU_ARRAY(tallies, u64, 8);                          /* 2 * ring + 1: lost */
 
 static __always_inline void tally(int slot)
 {
@@ -50,9 +51,9 @@ static __always_inline void *small_record(void) { return small_ring.ringbuf_rese
 static __always_inline void *object_record(void) { return object_ring.ringbuf_reserve(OBJECT_BODY); }
 static __always_inline void *socket_record(void) { return socket_ring.ringbuf_reserve(SOCKET_BODY); }
 /* flag 1, BPF_RB_NO_WAKEUP: user space drains by the clock */
-static __always_inline void small_done(void *e) { small_ring.ringbuf_submit(e, 1); tally(2 * SMALL); }
-static __always_inline void object_done(void *e) { object_ring.ringbuf_submit(e, 1); tally(2 * OBJECT); }
-static __always_inline void socket_done(void *e) { socket_ring.ringbuf_submit(e, 1); tally(2 * SOCKET); }
+static __always_inline void small_done(void *e) { small_ring.ringbuf_submit(e, 1); }
+static __always_inline void object_done(void *e) { object_ring.ringbuf_submit(e, 1); }
+static __always_inline void socket_done(void *e) { socket_ring.ringbuf_submit(e, 1); }
 
 /* ---- what this CPU is doing: the packet in whose processing it is, the last readiness notice, a socket to look at */
 
