@@ -16,6 +16,7 @@ import os
 import random
 import re
 import statistics
+import struct
 import subprocess
 import sys
 import tempfile
@@ -30,7 +31,7 @@ from typing import Final, NamedTuple
 ROOT: Final = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "bench")]
 
-from terminal import Stay, Terminal, bare, memory, painting  # noqa: E402
+from terminal import Stay, Terminal, bare, cpu, memory, painting  # noqa: E402
 
 PERIOD: Final = 0.01
 """Seconds between two batches, as a live session pumps."""
@@ -40,8 +41,10 @@ EVENTS: Final = 1_000_000
 """In a recording."""
 KEYS: Final = ((" ", "PAUSED"), (" ", "LIVE"), ("]", "#2"), ("[", "#1"))
 """Keys and what tells that they were answered: hold, go on, another connection, back."""
-PAGES: Final = 150
-PAGE_DOWN, PAGE_UP, HOME, UP, DOWN = "\x1b[6~", "\x1b[5~", "\x1b[H", "\x1b[A", "\x1b[B"
+PAGES: Final = 120
+"""Keys that are pressed to scroll."""
+PAGE_DOWN, PAGE_UP, HOME, END, UP, DOWN = "\x1b[6~", "\x1b[5~", "\x1b[H", "\x1b[F", "\x1b[A", "\x1b[B"
+BACK_AND_FORTH: Final = [*[PAGE_DOWN] * 30, *[PAGE_UP] * 30]
 
 
 class Answer(NamedTuple):
@@ -160,6 +163,9 @@ def made(table: Table, rate: int, seconds: float, size: tuple[int, int], connect
         table.keys("key to frame in the flood", pressed(screen, seconds))
         screen.stay(5.0 if connections == 1 else 10.0)  # the flood has ended, and been taken in
         table.row("idle live, processor", 100 * screen.stay(6.0).share, "% of one", 1.0)
+        if connections == 1:
+            screen.press(HOME)
+            scrolled(table, screen, "pages of that connection", BACK_AND_FORTH)
         table.row("memory, most", memory(screen.pid), "MB")
 
 
@@ -209,26 +215,31 @@ def recording(table: Table, rate: int, size: tuple[int, int]) -> None:
         with Terminal(partial(synfin, "replay", str(file)), size) as screen:
             table.row("first screen, from exec", 1000 * screen.until("synfin"), "ms", 1000)
             opened(table, screen)
-            scrolled(table, screen, "pages up", [PAGE_UP])
-            screen.press(HOME)
-            scrolled(table, screen, "pages down", [PAGE_DOWN])
-            scrolled(table, screen, "lines", [UP, UP, DOWN])
+            scrolled(table, screen, "pages", BACK_AND_FORTH)
+            scrolled(table, screen, "connections", ["]", "["])
             table.row("idle, processor", 100 * screen.stay(5.0).share, "% of one", 1.0)
             table.row("memory, most", memory(screen.pid), "MB")
 
 
 def _events(file: Path) -> int:
-    import ring
+    from tracer.recording.writer import JOURNAL, PACKET
 
-    return ring._count(file)[0]
+    events = 0
+    with file.open("rb", 1 << 20) as blocks:
+        while head := blocks.read(8):
+            kind, length = struct.unpack("<II", head)
+            blocks.seek(length - 8, 1)
+            events += kind in (JOURNAL, PACKET)
+    return events
 
 
 def opened(table: Table, screen: Terminal) -> None:
     """Wait until all has been read."""
-    began = time.monotonic()
-    while screen.stay(1.0).frames and time.monotonic() - began < 120:
+    screen.until("REPLAY", 300)
+    while screen.stay(2.0).frames > 2:  # rows are merged, connections listed
         pass
-    table.row("all of it read", time.monotonic() - began - 1, "s")
+    table.row("all of it read", time.monotonic() - screen.began - 2, "s")
+    table.row("all of it read, processor", cpu(screen.pid), "s")
 
 
 def capture(table: Table, file: Path | None, size: tuple[int, int]) -> None:
@@ -244,7 +255,7 @@ def capture(table: Table, file: Path | None, size: tuple[int, int]) -> None:
             table.row("first screen, from exec", 1000 * screen.until("SYN"), "ms", 1000)
             opened(table, screen)
             scrolled(table, screen, "connections", ["]"])
-            scrolled(table, screen, "pages", [HOME, PAGE_DOWN, PAGE_DOWN, PAGE_UP])
+            scrolled(table, screen, "lines", [END, HOME])
             table.row("idle, processor", 100 * screen.stay(5.0).share, "% of one", 1.0)
             table.row("memory, most", memory(screen.pid), "MB")
 

@@ -25,6 +25,8 @@ from tui.ladder.sight import Found, Sight
 
 STRIPS: Final = 1024
 """Drawn lines that are kept."""
+MODELS: Final = 16
+"""Connections whose rows are kept."""
 
 
 class Ladder(ScrollView, can_focus=True):
@@ -50,6 +52,8 @@ class Ladder(ScrollView, can_focus=True):
         super().__init__()
         self._timeline = timeline
         self._model = Model(timeline, 0)
+        self._models: dict[int, Model] = {}
+        """Of the connections that were shown last, the latest at the end: merging rows takes time."""
         self._sight = Sight()
         self._asked: tuple[object, ...] = ()
         """What was shown last."""
@@ -93,7 +97,11 @@ class Ladder(ScrollView, can_focus=True):
         self._asked, self._aimed = asked, None
         self._marks = marks
         if connection != self._model.connection:
-            self._model = Model(self._timeline, connection, relevant)
+            known = self._models.pop(connection, None)
+            model = Model(self._timeline, connection, relevant) if known is None else known
+            self._models[connection] = self._model = model
+            if len(self._models) > MODELS:
+                del self._models[next(iter(self._models))]
             self._strips.clear()
         self._model.reveal(limit)
         self._sight.look(self._model)
