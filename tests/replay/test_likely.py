@@ -101,7 +101,7 @@ async def test_a_search_goes_on_to_connections_that_nobody_has_looked_at(large: 
         await come(pilot, app, large)
         assert app.trace.view.focus == 1
         app.trace.look_for("flag:rst")
-        assert set(app.trace.view.numbers) == set(resets), "listed before anybody has looked at them"
+        assert set(resets) <= set(app.trace.view.numbers) <= {1, *resets}, "listed before anybody has looked at them"
         found = []
         for _ in resets:
             await come(pilot, app, large)
