@@ -35,12 +35,16 @@ def verify(ids: Sequence[str], form: str, *, kernel: bool, slow: bool, keep: str
     if form == "markdown":
         click.echo("| id | claim | verdict | evidence | recordings |\n|---|---|---|---|---|")
     verdicts: Counter[str] = Counter()
-    for one in decide(claims, folder, probes=kernel, slow=slow):
+    for one in decide(claims, folder, probes=kernel, slow=slow, notice=_without_probes):
         verdicts[one.verdict.kind] += 1
         for line in {"json": _json, "markdown": _markdown}.get(form, _text)(one):
             click.echo(line)
     if form == "text":
         click.echo(f"\n{len(claims)} claims: " + ", ".join(f"{number} {kind}" for kind, number in verdicts.items()))
+
+
+def _without_probes(why: str) -> None:
+    click.echo(f"synfin: {plain(why)}. Packets and tables decide what they can without", err=True)
 
 
 def _chosen(ids: Sequence[str]) -> list[Claim]:

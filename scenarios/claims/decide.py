@@ -2,8 +2,8 @@
 
 A play whose own checks do not hold decides nothing: what it was to show was not there. On a machine that was held up
 meanwhile another performance may show it, so it is given a second one; the claim itself is asked once only, of the
-play that went as told. Where it cannot be played, or the evidence is missing because no probe may look, the reason is
-the verdict.
+play that went as told. Where no probe may look, packets and tables decide what they can; what was read from a table
+now and then refutes nothing. Where a play cannot be had, or the evidence is missing, the reason is the verdict.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import importlib
 import pkgutil
 import platform
 import threading
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import scenarios.claims
@@ -64,10 +64,14 @@ def every() -> dict[str, Claim]:
 
 
 def decide(
-    claims: Sequence[Claim], folder: Path | None, *, probes: bool = True, slow: bool = True
-) -> Iterator[Decided]:
-    """Decide claims in their order. Recordings go to `folder`, if one is given; `slow=False` leaves long plays out."""
-    house = _House(folder, probes, slow)
+    claims: Sequence[Claim], folder: Path | None, *, probes: bool = True, slow: bool = True,
+    notice: Callable[[str], None] = lambda why: None,
+) -> Iterator[Decided]:  # fmt: skip
+    """Decide claims in their order. Recordings go to `folder`, if one is given; `slow=False` leaves long plays out.
+
+    `notice` is told, once, why no kernel probe is to be had; from then on plays are watched without.
+    """
+    house = _House(folder, probes, slow, notice)
     long = [name for each in claims for name in each.plays if name in _known() and registry.find(name).slow]
     house.begin(list(dict.fromkeys(long)) if slow else [])
     loads = Loads()
@@ -100,19 +104,25 @@ def _verdict(each: Claim, plays: list[_Played]) -> Verdict:
             return Verdict("undecided", f"{name} could not be played: {play.why_not}")
         if wrong := play.performance.complaints():
             return Verdict("undecided", f"{name} did not go as told: {wrong[0]}")
+    views = [Seen(play.performance.timeline) for play in plays if play.performance]
     try:
-        return each.decide(*(Seen(play.performance.timeline) for play in plays if play.performance))
+        verdict = each.decide(*views)
     except CannotTell as failure:
         return Verdict("undecided", str(failure))
     except (IndexError, StopIteration, KeyError) as failure:  # something it looks at is not there
         return Verdict("undecided", f"the timeline lacks what decides it ({type(failure).__name__}: {failure})")
+    doubt = next((view.basis.doubt for view in views if view.basis.doubt), "")
+    if doubt and verdict.kind == "refuted":
+        return Verdict("undecided", f"{verdict.evidence}; but {doubt}")
+    return replace(verdict, evidence=f"{verdict.evidence} ({doubt})") if doubt else verdict
 
 
 class _House:
     """Plays each scenario once, the long ones beside the others."""
 
-    def __init__(self, folder: Path | None, probes: bool, slow: bool) -> None:
-        self._folder, self._probes, self._slow = folder, probes, slow
+    def __init__(self, folder: Path | None, probes: bool, slow: bool, notice: Callable[[str], None]) -> None:
+        self._folder, self._probes, self._slow, self._notice = folder, probes, slow, notice
+        self._refused = threading.Lock()
         self._played: dict[str, _Played] = {}
         self._under_way: dict[str, threading.Thread] = {}
 
@@ -153,8 +163,18 @@ class _House:
             return played
         except ProgramMissing as failure:
             return _Played(None, str(failure), lacking=True)
-        except (StageError, KernelError, RecordingError, OSError) as failure:
+        except KernelError as failure:
+            self._give_up_probes(str(failure).partition("\n")[0])
+            return self._perform(name)
+        except (StageError, RecordingError, OSError) as failure:
             return _Played(None, str(failure).partition("\n")[0])
+
+    def _give_up_probes(self, why: str) -> None:
+        """No probe may look here: from now on without."""
+        with self._refused:
+            if self._probes:
+                self._probes = False
+                self._notice(why)
 
     def _record(self, name: str) -> _Played:
         if self._folder is None:

@@ -9,11 +9,13 @@ import pytest
 from click.testing import CliRunner
 
 from scenarios import registry
+from scenarios.claims import decide as decide_module
 from scenarios.claims.claim import CLAIMS, Claim, Verdict, claim, confirmed, refuted
 from scenarios.claims.decide import decide, every
 from scenarios.performance import perform
 from scenarios.sights import Seen
 from scenarios.stage import Stage, StageError
+from tracer.kernel.source import KernelError
 from tracer.recording.source import RecordingSource
 from tracer.session import Session
 from tracer.timeline import Timeline
@@ -109,6 +111,38 @@ def test_a_play_that_went_otherwise_gets_one_more_performance(monkeypatch: pytes
     played = performances(monkeypatch, ["held up"], ["again"], [])
     (one,) = decide([yes], None)
     assert (one.verdict.kind, len(played)) == ("undecided", 2) and "did not go as told: again" in one.verdict.evidence
+
+
+def test_where_no_probe_may_look_plays_are_watched_without_and_it_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    played = performances(monkeypatch, [], [])
+    performed = vars(decide_module)["perform"]
+
+    def refuses(stage: Stage, *, probes: bool, **more: object) -> object:
+        if probes:
+            raise KernelError("kernel probes need CAP_BPF\nand more")
+        result: object = performed(stage, **more)
+        return result
+
+    monkeypatch.setattr("scenarios.claims.decide.perform", refuses)
+    told: list[str] = []
+    claims = [Claim("C00", "anything", (name,), lambda seen: confirmed("seen")) for name in ("refused", "listen")]
+    assert [one.verdict.kind for one in decide(claims, None, notice=told.append)] == ["confirmed", "confirmed"]
+    assert (played, told) == (["refused", "listen"], ["kernel probes need CAP_BPF"])
+
+
+def test_what_a_table_told_now_and_then_refutes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def doubting(verdict: Verdict) -> Claim:
+        def ask(seen: Seen) -> Verdict:
+            seen.basis.doubt = "it was sampled"
+            return verdict
+
+        return Claim("C00", "anything", ("refused",), ask)
+
+    performances(monkeypatch, [], [])
+    (no,) = decide([doubting(refuted("it is otherwise", "not there"))], None)
+    assert no.verdict == Verdict("undecided", "not there; but it was sampled")
+    (yes,) = decide([doubting(confirmed("there"))], None)
+    assert yes.verdict == confirmed("there (it was sampled)")
 
 
 def test_why_a_play_could_not_be_had_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
