@@ -29,14 +29,16 @@ sys.exit(7)
 """
 ORPHAN = """
 import os, sys
+over, alive = os.pipe()
 if os.fork() == 0:
     os.setsid()
     if os.fork() == 0:
+        os.set_inheritable(alive, True)
         os.execv(sys.executable, [sys.executable, "-c", sys.argv[1]])
     os._exit(0)
-os.wait(); import time; time.sleep(1.2)
+os.wait(); os.close(alive); os.read(over, 1)
 """
-"""Forks twice and leaves: what it has started is nobody's child any more."""
+"""Forks twice: what it has started is nobody's child any more. Ends when that has ended, for so long it is traced."""
 
 
 @pytest.fixture
