@@ -137,12 +137,8 @@ def switch(loads: Loads) -> Verdict:
 
 @measured("C37", "One million goroutine switches cost 0.2 s")
 def goroutines(loads: Loads) -> Verdict:
-    program = switches.Goroutines()
-    try:
-        with one_processor():
-            took = repeated(lambda: program.switches(1_000_000))
-    finally:
-        program.close()
+    with one_processor():
+        took = repeated(lambda: switches.goroutines(1_000_000))
     words = f"1,000,000 Gosched() between two goroutines on one thread took {took.told(span)}"
     if near(took, 0.2, 0.2):
         return confirmed(words)

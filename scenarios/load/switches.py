@@ -11,17 +11,16 @@ from __future__ import annotations
 import asyncio
 import os
 import resource
-import shutil
 import subprocess
-import tempfile
 import threading
 import time
 from pathlib import Path
 from typing import Final
 
+from scenarios.go_programs import built
+
 ROUNDS: Final = 20_000
 TASK_ROUNDS: Final = 200_000
-BUILD_SECONDS: Final = 120.0
 RUN_SECONDS: Final = 60.0
 
 
@@ -119,37 +118,11 @@ def coroutines() -> float:
     return asyncio.run(both()) / (TASK_ROUNDS // 10)
 
 
-class Goroutines:
-    """The Go program beside this file, built once. Raises RuntimeError where it cannot be."""
-
-    def __init__(self) -> None:
-        go = shutil.which("go")
-        if go is None:
-            raise RuntimeError("Go is not installed here")
-        self._folder = tempfile.TemporaryDirectory(prefix="synfin-go-")
-        self._program = str(Path(self._folder.name) / "switches")
-        source = Path(__file__).with_name("switches.go")
-        command = [go, "build", "-o", self._program, str(source)]
-        environment = {"GOCACHE": str(Path(self._folder.name) / "cache"), **os.environ, "GO111MODULE": "off"}
-        try:
-            built = subprocess.run(
-                command, capture_output=True, text=True, timeout=BUILD_SECONDS, env=environment, check=False
-            )
-        except subprocess.TimeoutExpired:
-            raise RuntimeError(f"the Go program was not built within {BUILD_SECONDS:.0f} s") from None
-        if built.returncode:
-            raise RuntimeError(f"the Go program cannot be built: {built.stderr.strip().splitlines()[-1]}")
-
-    def switches(self, number: int) -> float:
-        """Seconds of processor time that so many switches between two goroutines took."""
-        done = subprocess.run(
-            [self._program, str(number)], capture_output=True, text=True, timeout=RUN_SECONDS, check=True
-        )
-        return int(done.stdout) / 1e9
-
-    def close(self) -> None:
-        """Remove what was built."""
-        self._folder.cleanup()
+def goroutines(number: int) -> float:
+    """Seconds that so many switches between two goroutines took. Raises RuntimeError where Go is missing."""
+    program = built(Path(__file__).with_name("switches.go"))
+    done = subprocess.run([program, str(number)], capture_output=True, text=True, timeout=RUN_SECONDS, check=True)
+    return int(done.stdout) / 1e9
 
 
 def on_one_processor() -> set[int]:
