@@ -89,6 +89,7 @@ def blank(tables: Tables, number: int) -> None:
 def keep(tables: Tables, number: int) -> None:
     """Put a connection's rows where the finished ones wait to be fetched."""
     tables.ended_flows.append(tables.flows[number])
+    tables.flows[number] = Flow()  # a free row is written to, a finished one is not
     tables.ended_directions.append(tables.directions[2 * number])
     tables.ended_directions.append(tables.directions[2 * number + 1])
 
@@ -242,8 +243,6 @@ def retire(tables: Tables, number: int) -> None:
     forget(tables.directions[2 * number], tables.pool, book)
     forget(tables.directions[2 * number + 1], tables.pool, book)
     keep(tables, number)
-    blank(tables, number)
-    flow = tables.flows[number]
-    flow.newer = book.free_flow
+    tables.flows[number].newer = book.free_flow  # the rest is made new by whoever begins to use it
     book.free_flow = number
     book.free_flows += 1
