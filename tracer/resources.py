@@ -274,6 +274,13 @@ def resources(timeline: Timeline, conn: int) -> list[Resource]:
     return ledger.at(len(timeline))
 
 
+def by(event: Event) -> str:
+    """By what something is born or freed, in a word."""
+    if event.name == "polldesc:change":
+        return str(event["why"])
+    return f"{event.call}()" if event.call else event.name
+
+
 def record(timeline: Timeline, conn: int, row: Resource) -> dict[str, Any]:
     """A row as plain data, ready for JSON; null where it is not known. Times in ns since the Unix epoch."""
 
@@ -303,8 +310,7 @@ def table(timeline: Timeline, conn: int, width: int = 0) -> Iterator[str]:
         if order < 0:
             return f"{otherwise:>7}"
         event = timeline[order]
-        what = f"{event.call}()" if event.call else event["why"] if event.name == "polldesc:change" else event.name
-        return f"{duration(event.time - start):>7} {what}"
+        return f"{duration(event.time - start):>7} {by(event)}"
 
     yield f"connection {conn}{f', {ends}' if ends else ''}: {len(rows)} resources seen"
     side = Side.NONE

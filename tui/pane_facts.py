@@ -9,7 +9,7 @@ from textual.content import Content
 
 from tracer.events import NUMBER
 from tracer.kinds import EVIDENCE_MARK, Side
-from tracer.resources import RECEIVE, REQUEST, SEND, WAIT, Ledger, Resource
+from tracer.resources import POLL, RECEIVE, REQUEST, SEND, WAIT, Ledger, Resource, by
 from tracer.timeline import Event, Timeline
 from tracer.views import SocketView, ThreadView
 from tracer.words import clean, duration
@@ -98,22 +98,23 @@ def resources(facts: Facts, seen: Seen) -> Table:
     def at(order: int) -> int:
         return timeline[order].time - start if order >= 0 else 0
 
-    def by(order: int) -> str:
-        if order < 0:
-            return ""
-        event = timeline[order]
-        return f"{event.call}()" if event.call else event.name
+    def what(order: int) -> str:
+        return by(timeline[order]) if order >= 0 else ""
+
+    def called(row: Resource) -> str:
+        if row.kind == POLL:
+            return f"poll descriptor of {row.name.partition(',')[0]}"
+        return row.kind if row.kind in (REQUEST, WAIT, RECEIVE, SEND) else row.name
 
     cursor = facts.asked.cursor
 
     def now(row: Resource) -> str:
         return "ahead" if row.born > cursor else "gone" if 0 <= row.freed <= cursor else "here"
 
-    names = {REQUEST: "request sock", WAIT: "TIME_WAIT object", RECEIVE: "receive buffer", SEND: "send buffer"}
     items = tuple(
         Item(
-            row.side, row.kind, names.get(row.kind, row.name), row.born, row.freed, at(row.born), at(row.freed),
-            place.get(row.born, 0.0), place.get(row.freed, 1.0), by(row.born), by(row.freed), row.bytes, row.limit,
+            row.side, row.kind, called(row), row.born, row.freed, at(row.born), at(row.freed),
+            place.get(row.born, 0.0), place.get(row.freed, 1.0), what(row.born), what(row.freed), row.bytes, row.limit,
             now(row),
         )
         for row in rows

@@ -14,11 +14,11 @@ from tui.thread_lanes import task_lane
 SERVER = 2841
 
 
-def recorded() -> Timeline:
-    """The recorded half-close."""
+def recorded(name: str = "half-close") -> Timeline:
+    """A recording that came along."""
     folder = recordings.folder()
     assert folder is not None
-    source = RecordingSource((folder / "half-close.pcapng").open("rb"))
+    source = RecordingSource((folder / f"{name}.pcapng").open("rb"))
     session = Session([source])
     while not source.finished:
         session.pump(final=True)
@@ -82,6 +82,13 @@ def test_the_resources_pane_says_when_no_runtime_tells_of_poll_descriptors() -> 
     timeline = told()
     assert "no source tells" not in Looking(timeline, len(timeline) - 1).text("resources")
     assert "no source tells" in Looking(recorded(), len(recorded()) - 1).text("resources")
+
+
+def test_the_resources_pane_has_the_poll_descriptor_of_the_recorded_netpoller() -> None:
+    timeline = recorded("netpoller-echo")
+    lines = Looking(timeline, len(timeline) - 1).text("resources").splitlines()
+    (place,) = [at for at, line in enumerate(lines) if "poll descriptor of fd 6" in line]
+    assert " open " in lines[place + 1] and "→ close " in lines[place + 1]
 
 
 def test_a_task_has_a_lane() -> None:
