@@ -4,8 +4,9 @@ SHELL := /bin/bash
 RUN := tools/run.sh
 ARGS ?=
 
-# One worker per core, four at most; all kernel tests go to one of them (tests/conftest.py says why).
-PARALLEL := -n auto --maxprocesses 4 --dist loadgroup
+# One worker more than there are cores, for kernel tests wait more than they compute; five at most. Those that look at
+# the whole machine go to one of them (tests/conftest.py).
+PARALLEL := -n $(shell n=$$(nproc); echo $$((n < 4 ? n + 1 : 5))) --dist loadgroup
 
 .PHONY: demo test soak kernels scenarios lint docs captures pictures coverage corpus setup clean
 
@@ -25,7 +26,7 @@ soak:
 REPEAT ?= 20
 scenarios:
 	@tools/setup.sh test
-	@$(RUN) pytest -q -n 0 -m "slow or not slow" --repeat $(REPEAT) --timeout 3600 $(ARGS) \
+	@$(RUN) pytest -q $(PARALLEL) -m "slow or not slow" --repeat $(REPEAT) --timeout 3600 $(ARGS) \
 		tests/scenarios/test_every_scenario.py tests/scenarios/test_taken_away.py
 
 kernels:
