@@ -281,6 +281,13 @@ class Book:
         own = {"ack_backlog": int(length), "max_ack_backlog": int(limit), "state": State.LISTEN, "known": 4 | 8}
         return self._on("L", "accept:queued", **own)
 
+    @_form(r"L turns away at the (accept|SYN) queue (\d+)/(\d+)")
+    def _turns_away(self, queue: str, length: str, limit: str) -> Told:
+        own = {"max_ack_backlog": int(limit), "state": State.LISTEN, "known": 4 | 8}
+        if queue == "SYN":
+            return self._on("L", "request:overflow", **own, qlen=int(length))
+        return self._on("L", "accept:overflow", **own, ack_backlog=int(length))
+
     @_form(r"(\w+) takes (\w+) fd (\d+) (\d+)/(\d+)")
     def _takes(self, who: str, sock: str, fd: str, length: str, limit: str) -> Told:
         child, _ = self.end(sock)

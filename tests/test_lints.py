@@ -91,9 +91,10 @@ def test_a_full_queue_a_lost_syn_and_dropped_segments() -> None:
     story.add(5, "segment:dropped", why=b"NETFILTER_DROP").add(6, "segment:dropped", why=b"TCP_OLD_SEQUENCE")
     story.add(7, "segment:dropped", why=b"TCP_LISTEN_OVERFLOW").add(8, "reset:sent", why=b"TCP_KEEPALIVE_TIMEOUT")
     story.add(9, "socket:timer", timer=1, state=State.ESTABLISHED, rto=200_000).add(10, "socket:timer", timer=4)
+    story.add(11, "request:overflow", qlen=2, max_ack_backlog=2, peer=HOME, peer_port=40000)
     assert story.found() == [
         ("accept-overflow", 0), ("syn-retransmitted", 1), ("dropped", 3), ("accept-overflow", 5), ("dead-peer", 6),
-        ("retransmission-timeout", 7),
+        ("retransmission-timeout", 7), ("accept-overflow", 9),
     ]  # fmt: skip
 
 

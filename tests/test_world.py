@@ -138,6 +138,10 @@ def test_a_syn_dropped_at_a_full_accept_queue_is_counted_and_one_that_was_taken_
     assert after(taken).listeners[LISTENER].overflows == 0
     again = play("L CLOSE > LISTEN\ns request born 1/1\nL queued 2/1\ns receives SYN")
     assert after(again).listeners[LISTENER].overflows == 0  # the request sock answers it, not the listener
+    told = play(full + 2 * "s receives SYN\n    L turns away at the accept queue 2/1\n")
+    assert after(told).listeners[LISTENER].overflows == 2  # each once, though seen twice
+    told = play("L CLOSE > LISTEN\nL queued 1/1\ns receives SYN\n    L turns away at the SYN queue 1/1")
+    assert after(told).listeners[LISTENER].overflows == 1  # the SYN queue was full: only the probe knows
     room = play("L CLOSE > LISTEN\nL queued 1/1\ns receives SYN")
     assert after(room).listeners[LISTENER].overflows == 0  # sk_acceptq_is_full(): more than the limit, not as many
 

@@ -40,7 +40,7 @@ _IS_PACKET: Final = among(PACKETS)
 _BORN, _STEP = NUMBER["request:born"], NUMBER["actor:step"]
 _LIFE: Final = among([NUMBER["socket:state"], NUMBER["socket:destroy"]])
 _REQUESTS: Final = ("request:born", "request:timer", "request:gone")
-_ACCEPTS: Final = ("accept:queued", "accept:taken", "socket:queues")
+_ACCEPTS: Final = ("accept:queued", "accept:taken", "socket:queues", "accept:overflow", "request:overflow")
 
 NEAR: Final = 4096
 """Events after one of the connection's own (and before its first) among which its processes are still listened to.
@@ -254,23 +254,30 @@ class Beside:
 
     def __init__(self, timeline: Timeline, relevant: Relevant) -> None:
         self._timeline, self._relevant = timeline, relevant
+        self._doors: dict[int, tuple[int, int]] = {}
+        self._begin()
+
+    def _begin(self) -> None:
+        self._kinds = {name: _Kind(self._timeline, name) for name in (*_REQUESTS, "packet:received")}
+        self._done, self._orders = 0, _none()
 
     def orders(self, count: int) -> Orders:
-        """All of them below ``count``."""
-        doors = self._relevant.listeners.values()
-        if not doors:
-            return _none()
+        """All of them below ``count``, which does not shrink."""
+        if self._doors != self._relevant.listeners:
+            self._doors = dict(self._relevant.listeners)
+            self._begin()
+        if not self._doors:
+            return self._orders
         parts = []
         for name in _REQUESTS:
-            orders, (listener,) = _Kind(self._timeline, name).new(count, "listener")
-            parts.append(orders[np.isin(listener, [address for address, _ in doors])])
-        for sock in self._relevant.listeners:
-            mine = self._timeline.indices("sock", sock)
+            orders, (listener,) = self._kinds[name].new(count, "listener")
+            parts.append(orders[np.isin(listener, [address for address, _ in self._doors.values()])])
+        for sock in self._doors:
+            mine = self._timeline.indices("sock", sock, self._done)
             mine = mine[: np.searchsorted(mine, count)]
-            for name in _ACCEPTS:
-                parts.append(np.intersect1d(mine, self._timeline.indices("kind", NUMBER[name]), assume_unique=True))
-        orders, (port, flags) = _Kind(self._timeline, "packet:received").new(count, "dport", "flags")
-        parts.append(orders[np.isin(port, [port for _, port in doors]) & (flags & (SYN | ACK) == SYN)])
-        found = merged(parts)
-        began = int(np.searchsorted(found, self._relevant.first()))
-        return found[max(0, began - BEFORE) :]
+            parts.append(mine[_ACCEPTS[self._timeline.at("kind", mine)]])
+        orders, (port, flags) = self._kinds["packet:received"].new(count, "dport", "flags")
+        parts.append(orders[np.isin(port, [port for _, port in self._doors.values()]) & (flags & (SYN | ACK) == SYN)])
+        self._orders, self._done = np.concatenate([self._orders, merged(parts)]), count
+        began = int(np.searchsorted(self._orders, self._relevant.first()))
+        return self._orders[max(0, began - BEFORE) :]

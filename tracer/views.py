@@ -84,7 +84,8 @@ class ListenerView:
     evidence: Evidence = Evidence.OBSERVED
     """How the lengths are known."""
     overflows: int = 0
-    """SYNs that came while the accept queue was over its limit and were dropped (tcp_conn_request())."""
+    """SYNs dropped because one of the two queues was full (tcp_conn_request()): by the probe's word, and without it
+    where the accept queue was seen over its limit and nothing was made of the SYN."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -293,6 +293,15 @@ class World:
             del self._dropped[event.cpu]
             self._overflow(sock, -1)
 
+    def _turned_away(self, event: Event) -> None:
+        """The probe's word for it. The SYN itself came before and was counted, where the table of listeners knew."""
+        self._seen(event)
+        when, sock = self._dropped.get(event.cpu, (0, 0))
+        if when and event.ctx == when:
+            del self._dropped[event.cpu]
+            self._overflow(sock, -1)
+        self._overflow(event.sock, 1)
+
     def _overflow(self, sock: int, by: int) -> None:
         known = self.listeners.get(sock)
         if known is not None:
@@ -350,6 +359,7 @@ _FOLDS: Final[dict[str, Callable[[World, Event], None]]] = {
     **dict.fromkeys(("socket:readable", "socket:writable", "socket:queues", "accept:queued"), World._seen),
     **dict.fromkeys(("socket:retransmit", "socket:timer", "socket:congestion", "reset:received"), World._seen),
     "accept:taken": World._accepted,
+    **dict.fromkeys(("accept:overflow", "request:overflow"), World._turned_away),
     **dict.fromkeys(("request:born", "request:timer", "request:gone"), World._request),
     **dict.fromkeys(("timewait:born", "timewait:rearmed", "timewait:expired", "timewait:cancelled"), World._timewait),
     "packet:received": World._received,

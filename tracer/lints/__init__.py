@@ -60,8 +60,8 @@ def summary(findings: list[Finding], most: int = 3) -> Iterator[str]:
 
 
 LINTS: Final[tuple[Lint, ...]] = (
-    Lint("accept-overflow", "error", "accept:overflow, or a segment dropped with TCP_LISTEN_OVERFLOW",
-         "a full accept queue turned clients away",
+    Lint("accept-overflow", "error", "accept:overflow, request:overflow, or a segment dropped with TCP_LISTEN_OVERFLOW",
+         "a full queue of a listener turned clients away",
          "accept faster (more workers, no work in the accepting thread) or raise listen()'s backlog and "
          "net.core.somaxconn; `nstat TcpExtListenOverflows` counts on", connections.overflow),
     Lint("no-accept", "warn", "2 s from accept:queued to the next accept:taken of that listener",

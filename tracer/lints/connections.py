@@ -30,10 +30,14 @@ def close_wait(timeline: Timeline, limits: Limits) -> Iterator[Finding]:
 
 
 def overflow(timeline: Timeline, limits: Limits) -> Iterator[Finding]:
-    """A full accept queue."""
-    for event in events(timeline, "accept:overflow", "segment:dropped"):
+    """A full queue of a listener."""
+    for event in events(timeline, "accept:overflow", "request:overflow", "segment:dropped"):
         if event.name == "accept:overflow":
             queue = f"{event['ack_backlog']}/{event['max_ack_backlog']}"
+            who = endpoint(event["peer"], event["peer_port"])
+            yield found("accept-overflow", event, f"{ends(event)} was full ({queue}): the SYN of {who} was dropped")
+        elif event.name == "request:overflow":
+            queue = f"SYN queue, {event['qlen']}/{event['max_ack_backlog']}"
             who = endpoint(event["peer"], event["peer_port"])
             yield found("accept-overflow", event, f"{ends(event)} was full ({queue}): the SYN of {who} was dropped")
         elif event["why"] == "TCP_LISTEN_OVERFLOW":
