@@ -33,6 +33,7 @@ class History:
         self._timeline = timeline
         self._changing = changing or Changing(timeline)
         self._relevant = None if conn is None else Relevant(timeline, conn)
+        self._beside = None if self._relevant is None else Beside(timeline, self._relevant)
         self._orders: Orders = np.zeros(0, np.int64)
         self._count = 0
         """Length of the timeline when ``_orders`` were found."""
@@ -64,9 +65,9 @@ class History:
     def _extend(self) -> None:
         count = len(self._timeline)
         orders = self._changing.orders()
-        if self._relevant is not None:
+        if self._relevant is not None and self._beside is not None:
             mine = self._relevant.orders()
-            beside = Beside(self._timeline, self._relevant).orders(count)
+            beside = self._beside.orders(count)
             mine = merged([mine, beside]) if len(beside) else mine
             # Of a transfer nearly all is packets that change nothing: what is left is folded, however long it was.
             places = np.searchsorted(orders, mine)

@@ -40,7 +40,9 @@ _IS_PACKET: Final = among(PACKETS)
 _BORN, _STEP = NUMBER["request:born"], NUMBER["actor:step"]
 _LIFE: Final = among([NUMBER["socket:state"], NUMBER["socket:destroy"]])
 _REQUESTS: Final = ("request:born", "request:timer", "request:gone")
-_ACCEPTS: Final = ("accept:queued", "accept:taken", "socket:queues", "accept:overflow", "request:overflow")
+_ACCEPTS: Final = among(
+    NUMBER[name] for name in ("accept:queued", "accept:taken", "socket:queues", "accept:overflow", "request:overflow")
+)
 
 NEAR: Final = 4096
 """Events after one of the connection's own (and before its first) among which its processes are still listened to.

@@ -77,7 +77,7 @@ def trace(request: Request) -> None:
         raise Trouble("--duration is a number of seconds above 0", USAGE)
     cli_command.check(request.who.command)
     user = cli_rights.whom(request.drop)
-    sizes = RECORDING_BYTES if request.form == "none" else DEFAULT_BYTES
+    sizes = RECORDING_BYTES if request.form in ("none", "screen") else DEFAULT_BYTES
     kernel = KernelSource(wanted, ring_bytes=dict(sizes)) if request.kernel else None
     printer = None
     if request.form in ("text", "json") and request.recording != "-":

@@ -27,6 +27,8 @@ from tui.watch import NOWHERE, Watch
 
 EFFECTS_REACH: Final = 96
 """Events behind the cursor's that are asked whether it led to them: a key press must stay quick."""
+HISTORIES: Final = 8
+"""Connections whose worlds are kept."""
 SEARCHED: Final = 64
 """Events that are searched in the time that one is folded in."""
 
@@ -108,6 +110,8 @@ class Moment:
         self._conn = -1
         self._changing = Changing(timeline)
         self._history = History(timeline, 0, self._changing)
+        self._histories: dict[int, History] = {}
+        """Of the connections that were asked about last, the latest at the end."""
         self._folded = 0
         self._lock = threading.Lock()
 
@@ -130,7 +134,12 @@ class Moment:
             return seen
         with self._lock:
             if seen.conn != self._conn:
-                self._conn, self._history = seen.conn, History(self._timeline, seen.conn, self._changing)
+                history = self._histories.pop(seen.conn, None)
+                self._conn = seen.conn
+                self._history = history or History(self._timeline, seen.conn, self._changing)
+                self._histories[seen.conn] = self._history
+                if len(self._histories) > HISTORIES:
+                    del self._histories[next(iter(self._histories))]
             before, after = self._history.at(asked.first - 1), self._history.at(asked.last)
             self._folded = asked.place
         came = [link for link in effects(self._timeline, asked.cursor, EFFECTS_REACH) if link.order < asked.limit]

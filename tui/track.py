@@ -53,7 +53,10 @@ class Track:
         """Take in what has come since; True when there was anything. Places change when a process joins in."""
         before, merged = len(self._orders), self._merged
         self._orders = self.relevant.orders()
-        self._fold()
+        if before and len(self._orders) - before > AT_ONCE:
+            self._merged = False  # what rushes by faster than it can be merged is merged when it is calmer
+        else:
+            self._fold()
         return len(self._orders) != before or self._merged is not merged
 
     def place_of(self, order: int) -> int:

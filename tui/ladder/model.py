@@ -147,7 +147,8 @@ class Model:
 
     def reveal(self, limit: int) -> None:
         """Have rows for the events below order ``limit`` and no others."""
-        orders = self._orders = self._relevant.orders()
+        before, orders = len(self._orders), self._relevant.orders()
+        self._orders = orders
         if self._relevant.joined != self._joined:
             self._joined = self._relevant.joined
             self._restart()  # another process has joined in, with events of its own
@@ -159,7 +160,8 @@ class Model:
         if not self._many:
             if wanted < self._done:
                 self._go_back(wanted)
-            stop = min(wanted, self._done + AT_ONCE)
+            rushing = before and len(orders) - before > AT_ONCE  # then it is merged when it is calmer
+            stop = self._done if rushing else min(wanted, self._done + AT_ONCE)
             for place in range(self._done, stop):
                 if place % SPACING == 0:
                     self._kept.append((place, self._rows.save()))

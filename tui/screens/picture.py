@@ -47,7 +47,7 @@ FRAMES_PER_SECOND: Final = 20
 CALM_FRAMES: Final = 5
 """The same once nothing has happened for CALM_SECONDS: an idle screen must cost next to nothing."""
 HURRIED_FRAMES: Final = 100
-"""The same while there is more to read than is read at once."""
+"""The same while nothing comes, but there is more to read or to merge than is done at once."""
 CALM_SECONDS: Final = 2.0
 RATE_SECONDS: Final = 1.0
 """Window of the events per second in the header."""
@@ -99,7 +99,7 @@ class Picture(Screen[None]):
         self._ledger: Ledger | None = None
         self._dissecting = self._dissects = False
         self._next: Timer | None = None
-        self._over = self._called = False
+        self._over = self._called = self._grown = False
         self._busy = clock()
         self._rate: int | None = None
         self._counted = (clock(), feed.written)
@@ -148,7 +148,8 @@ class Picture(Screen[None]):
         self.look()
         if not self._over:
             calm = self._clock() - self._busy > CALM_SECONDS
-            pace = HURRIED_FRAMES if self._behind else CALM_FRAMES if calm else FRAMES_PER_SECOND
+            hurried = self._behind and not self._grown
+            pace = HURRIED_FRAMES if hurried else CALM_FRAMES if calm else FRAMES_PER_SECOND
             self._next = self.set_timer(1 / pace, self._frame)
 
     def on_resize(self) -> None:
@@ -230,6 +231,7 @@ class Picture(Screen[None]):
             self._busy = now  # while the view is held only counts can change: seldom is enough for that
         if same and calm and self._seen[-1] == int(now / RATE_SECONDS):
             return
+        self._grown = state[:1] != self._seen[:1]
         self._seen = (*state, int(now / RATE_SECONDS))
         finished = self.feed.finished  # asked first: what comes before the answer is taken in below
         news = self.view.refresh(now, more=not finished)
