@@ -55,7 +55,8 @@ class Claim:
     id: str
     text: str
     plays: tuple[str, ...]
-    """Scenarios it is decided by; the first one's recording is the one to look at."""
+    """Scenarios it is decided by; the first one's recording is the one to look at. Last may stand some whose program is
+    not on every machine (Go's): without it the claim is decided by those before, if there are any."""
     decide: Decide
     measured: bool = False
     """Decided by loads in several runs (scenarios.load.evidence.Loads, which it is handed), not by plays."""

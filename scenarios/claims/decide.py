@@ -97,9 +97,11 @@ def _measured(each: Claim, loads: Loads, slow: bool) -> Verdict:
 
 
 def _verdict(each: Claim, plays: list[_Played]) -> Verdict:
+    if plays and plays[0].lacking:
+        return Verdict("not run", plays[0].why_not)
     for name, play in zip(each.plays, plays, strict=False):
         if play.lacking:
-            return Verdict("not run", play.why_not)
+            break
         if play.performance is None:
             return Verdict("undecided", f"{name} could not be played: {play.why_not}")
         if wrong := play.performance.complaints():
@@ -135,7 +137,7 @@ class _House:
             thread.start()
 
     def plays(self, names: Sequence[str]) -> Iterator[_Played]:
-        """What became of these plays, up to one whose program is not to be had: no other would decide without it."""
+        """What became of these plays, up to one whose program is not to be had here."""
         for name in names:
             play = self.play(name)
             yield play
@@ -180,9 +182,10 @@ class _House:
         if self._folder is None:
             return _Played(perform(Stage.of(name), probes=self._probes), "")
         path = str(self._folder / f"{name}.pcapng")
-        recorder = Recorder(path, {"version": __version__, "kernel": platform.release(), "scenario": name})
-        try:
-            performance = perform(Stage.of(name), probes=self._probes, sinks=[recorder])
-        finally:
-            recorder.close(recorder.written, 0)
+        with Stage.of(name) as stage:  # first: where it cannot be had, the recording of before stays
+            recorder = Recorder(path, {"version": __version__, "kernel": platform.release(), "scenario": name})
+            try:
+                performance = perform(stage, probes=self._probes, sinks=[recorder])
+            finally:
+                recorder.close(recorder.written, 0)
         return _Played(performance, "", path)

@@ -37,11 +37,17 @@ def leaves_open(seen: Seen) -> Verdict:
 
 
 @claim(
-    "C20", "Closing the fd removes it from epoll by an explicit epoll_ctl DEL", "half-close", "asyncio-listener"
-)  # fmt: skip
-def explicit_removal(plain: Seen, asyncio: Seen) -> Verdict:
+    "C20",
+    "Closing the fd removes it from epoll by an explicit epoll_ctl DEL",
+    "half-close",
+    "asyncio-listener",
+    "go-echo",
+)
+def explicit_removal(plain: Seen, asyncio: Seen, go: Seen | None = None) -> Verdict:
     told = {}
-    for name, seen in (("a plain program", plain), ("asyncio", asyncio)):
+    for name, seen in (("a plain program", plain), ("asyncio", asyncio), ("Go", go)):
+        if seen is None:
+            continue
         operations = seen.actor("server").registrations()
         removed = [fd for operation, fd, _ in operations if operation == DELETE]
         added = [fd for operation, fd, _ in operations if operation == 1]

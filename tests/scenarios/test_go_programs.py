@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from scenarios import go_programs, procfs
+from scenarios.claims.claim import Claim, confirmed
 from scenarios.claims.decide import decide, every
 from scenarios.go_programs import GoProgramMissing, built
 from scenarios.stage import ProgramMissing, Stage
@@ -43,6 +44,16 @@ def test_without_go_its_claims_are_not_run(without_go: None) -> None:
     known = every()
     for one in decide([known[number] for number in ("C11", "C17", "C50")], None):
         assert one.verdict.kind == "not run" and "there is no go" in one.verdict.evidence
+
+
+@pytest.mark.kernel(own_network=True)
+def test_without_go_the_others_decide_where_it_comes_last(without_go: None, tmp_path: Path) -> None:
+    asked = Claim("C00", "anything", ("refused", "go-echo"), lambda refused, go=None: confirmed(f"Go's: {go}"))
+    (one,) = decide([asked], tmp_path)
+    assert one.verdict == confirmed("Go's: None")
+    assert [path.name for path in tmp_path.iterdir()] == ["refused.pcapng"], (
+        "nothing is recorded of what was not played"
+    )
 
 
 @pytest.mark.kernel(own_network=True)
