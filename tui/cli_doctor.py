@@ -66,9 +66,9 @@ def _by_group(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         if not row["ok"]:
             hidden = "CAP_SYSLOG is needed for the addresses of what it compares with"
             off.setdefault(hidden if "CAP_SYSLOG" in row["why"] else row["why"], []).append(row["hook"])
-    on = [row for row in probes if row["ok"]]
+    on, programs = [row for row in probes if row["ok"]], len({row["program"] for row in probes})
     groups = ", ".join(dict.fromkeys(row["name"] for row in on))
-    told = [{"name": "on", "ok": True, "text": f"{len(on)} of {len(probes)}: {groups}"}] if on else []
+    told = [{"name": "on", "ok": True, "text": f"{len(on)} of {programs}: {groups}"}] if on else []
     told += [
         {"name": "off", "ok": False, "text": f"{', '.join(dict.fromkeys(hooks))}: {why}"} for why, hooks in off.items()
     ]
@@ -104,6 +104,12 @@ def _probes() -> Iterator[dict[str, Any]]:
                 "name": str(row.probe.group), "ok": row.on, "text": text, "program": row.probe.program, "hook": hook,
                 "why": row.why,
             }  # fmt: skip
+            if row.on and row.why:
+                kind = row.probe.partly[1]
+                yield {
+                    "name": kind, "ok": False, "text": f"{kind} -- off: {row.why}", "program": row.probe.program,
+                    "hook": kind, "why": row.why,
+                }  # fmt: skip
     finally:
         source.stop()
 

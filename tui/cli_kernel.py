@@ -20,7 +20,8 @@ def kernel_source(ground: Ground) -> tuple[KernelSource | None, list[Probe]]:
 
 
 def probe_groups(rows: Sequence[Status]) -> list[Probe]:
-    """One line a group: on when all of its probes are, else the first reason why one is not."""
+    """One line a group: on when all of its probes are, else the first reason why one is not. A kind of event that a
+    probe cannot see though it is on has a line of its own."""
     found: dict[str, Probe] = {}
     for row in rows:
         group = str(row.probe.group)
@@ -28,4 +29,6 @@ def probe_groups(rows: Sequence[Status]) -> list[Probe]:
         before = found.get(group)
         if before is None or (before.on and why):
             found[group] = Probe(group, not why, why)
+        if row.on and row.why:
+            found[row.probe.partly[1]] = Probe(row.probe.partly[1], False, row.why)
     return list(found.values())

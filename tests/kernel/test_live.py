@@ -286,6 +286,8 @@ def test_what_is_missing_switches_off_its_row_alone(run: Play, monkeypatch: pyte
     source.start(Filter(parents=frozenset({os.getpid()})))
     off = [row for row in source.status() if not row.on]
     assert {row.probe.group for row in off} == {Group.TIMERS} and all("CAP_SYSLOG" in row.why for row in off)
+    partly = [row for row in source.status() if row.on and row.why]
+    assert [row.probe.partly[1] for row in partly] == ["epoll:ready"] and "CAP_SYSLOG" in partly[0].why
     kinds = {row["name"] for row in run(source, LIFE.format(family="socket.AF_INET", host="127.0.0.1")).rows}
     assert kinds >= {"socket:state", "accept:queued", "accept:taken", "packet:received", "syscall:exit"}
     assert not kinds & {"request:born", "timewait:born", "epoll:ready"}

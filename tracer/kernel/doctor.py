@@ -15,7 +15,7 @@ from tracer.kernel.bcc_import import BccMissing, import_bcc
 from tracer.kernel.btf import BtfError, KernelTypes
 from tracer.kernel.fields import missing
 from tracer.kernel.probes import SYMBOLS
-from tracer.kernel.symbols import look_up
+from tracer.kernel.symbols import addresses
 from tracer.kernel.syscalls import numbers
 
 OLDEST: Final = (5, 8)
@@ -125,7 +125,7 @@ def _rights() -> Finding:
 
 
 def _addresses() -> Finding:
-    found = look_up(SYMBOLS)
+    found = addresses(SYMBOLS)  # as the probes do: since the last boot they may have been told to us once
     absent = [name for name in SYMBOLS if name not in found]
     if not absent:
         return Finding("addresses", True, "the kernel tells the addresses of its functions")

@@ -47,6 +47,8 @@ class Probe(NamedTuple):
     """Accessors (tracer.kernel.fields) without which it is no use."""
     symbols: tuple[str, ...] = ()
     """Kernel functions whose address it compares with."""
+    partly: tuple[str, str] = ("", "")
+    """A function whose address only a part of it needs, and the kind of event that is not seen without."""
     cost: int = 0
     """ns of processor time a run, about: the mean over connect, echo, close as tp_btf on one machine (run_time_ns)."""
 
@@ -65,7 +67,8 @@ PROBES: Final[tuple[Probe, ...]] = (
     Probe("on_tcp_destroy_sock", Group.STATES, _tracepoint("tcp_destroy_sock"),
           "socket:destroy; lets sockets go", ("skc_state",), cost=190),
     Probe("on_sk_data_ready", Group.READINESS, (Hook("sk_data_ready"), Hook("sock_def_readable", fentry=True)),
-          "socket:readable, accept:queued, epoll:ready", ("skc_state",), cost=170),
+          "socket:readable, accept:queued, epoll:ready", ("skc_state",), partly=("ep_poll_callback", "epoll:ready"),
+          cost=170),
     Probe("on_timer_start", Group.TIMERS, _tracepoint("timer_start"),
           "request:born, timewait:born, timewait:rearmed", ("timer_function", "req_timer", "tw_timer", "skc_listener"),
           ("reqsk_timer_handler", "tw_timer_handler"), cost=90),

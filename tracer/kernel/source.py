@@ -77,7 +77,7 @@ class Filter:
 
 @dataclass(frozen=True)
 class Status:
-    """One probe: on, or off and why."""
+    """One probe: on, or off and why; or on, and why not the kind of event that `Probe.partly` names."""
 
     probe: Probe
     hook: Hook | None
@@ -179,10 +179,12 @@ class KernelSource:
         lacking = [name for name in probe.needs if find(types, rows[name]) is None]
         if lacking:
             return Status(probe, None, False, f"this kernel has no {', '.join(rows[lacking[0]].paths)}")
+        unknown = "the address of {} is not to be had: CAP_SYSLOG is needed, or this kernel lacks it"
         hidden = [name for name in probe.symbols if name not in symbols]
         if hidden:
-            why = f"the address of {hidden[0]} is not to be had: CAP_SYSLOG is needed, or this kernel lacks it"
-            return Status(probe, None, False, why)
+            return Status(probe, None, False, unknown.format(hidden[0]))
+        part = probe.partly[0]
+        but = unknown.format(part) if part and part not in symbols else ""
         why = "this kernel has none of: " + ", ".join(hook.name for hook in probe.hooks)
         for hook in probe.hooks:
             prototype = None if hook.fentry else types.tracepoint(hook.name)
@@ -197,7 +199,7 @@ class KernelSource:
                     raise
                 why = str(error)
                 continue
-            return Status(probe, hook, True)
+            return Status(probe, hook, True, but)
         return Status(probe, None, False, why)
 
     # Who is followed
