@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,14 @@ def test_every_state_is_reached_on_both_sides(side: str) -> None:
 def test_the_tables_are_about_all_lints_and_probes_there_are() -> None:
     assert list(rows("Lints")) == [lint.name for lint in LINTS]
     assert list(rows("Probes")) == [probe.program.removeprefix("on_") for probe in PROBES]
+
+
+@pytest.mark.parametrize("title", ["Lints", "Probes"])
+def test_every_lint_and_every_probe_is_provoked_by_a_scenario_that_there_is(title: str) -> None:
+    for row, (cell, *_) in rows(title).items():
+        assert cell, row
+        named = re.sub(r"^\d+ scenarios, (.*) among them$", r"\1", cell).split(", ")
+        assert cell == "helps other probes" or set(named) <= set(registry.names()), row
 
 
 def test_what_a_timeline_shows_is_counted_once() -> None:
