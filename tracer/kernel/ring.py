@@ -57,6 +57,7 @@ class MappedRing:
         self._data_map = mmap.mmap(map_fd, _PAGE + 2 * size, mmap.MAP_SHARED, mmap.PROT_READ, offset=_PAGE)
         self._consumer: NDArray[np.uint64] | None = np.frombuffer(self._consumer_map, np.uint64, 1)
         self._producer: NDArray[np.uint64] | None = np.frombuffer(self._data_map, np.uint64, 1)
+        self._written = 0
         self.drained = 0
         """Records handed out so far."""
         self.more = False
@@ -88,12 +89,15 @@ class MappedRing:
 
     @property
     def written(self) -> int:
-        """Records that have had a place in the ring, drained or not."""
-        assert self._producer is not None
-        return int(self._producer[0]) // self.stride
+        """Records that have had a place in the ring, drained or not. Any thread may ask, also of one that is closed."""
+        producer = self._producer
+        if producer is not None:
+            self._written = int(producer[0]) // self.stride
+        return self._written
 
     def close(self) -> None:
         """Unmap. Twice is allowed."""
+        self._written = self.written
         self._consumer = self._producer = None
         self._consumer_map.close()
         self._data_map.close()

@@ -306,9 +306,10 @@ class KernelSource:
 
     def tallies(self) -> dict[Ring, Tally]:
         """Written and lost records by ring, exactly."""
-        if self._tallies is not None:
-            lost = {ring: self._tallies.read(int(ring)).lost for ring in RINGS}
-            self._counts = {ring: Tally(self._rings[ring].written, lost[ring]) for ring in RINGS}
+        tallies, rings = self._tallies, self._rings  # the screen asks while another thread may be stopping
+        if tallies is not None and rings:
+            lost = {ring: tallies.read(int(ring)).lost for ring in RINGS}
+            self._counts = {ring: Tally(rings[ring].written, lost[ring]) for ring in RINGS}
         return dict(self._counts)
 
     def losses(self) -> Losses:
