@@ -22,6 +22,22 @@ from tui.cli_replay import ReplayFeed
 CAPTURES = sorted((Path(__file__).resolve().parents[2] / "captures").glob("*.pcapng"))
 
 
+TWO_STREAMS = "the second SYN begins a new tcp.stream, as in tshark; on the timeline both are one connection"
+BEFORE = "what the server was in when the SYN came is known from the connection before, which is not read again"
+DIFFERENT = {"split-handshake": TWO_STREAMS, "old-duplicate": BEFORE, "time-wait-reuse": BEFORE}
+"""Captures in which a connection on the same addresses and ports goes before, and what differs for that."""
+
+
+def captures(*reasons: str) -> list[Any]:
+    """All of them; where one of these reasons makes a difference, it is to be seen."""
+    found: list[Any] = []
+    for path in CAPTURES:
+        reason = DIFFERENT.get(path.stem, "")
+        marks = [pytest.mark.xfail(reason=reason, strict=True, raises=AssertionError)] if reason in reasons else []
+        found.append(pytest.param(path, id=path.stem, marks=marks))
+    return found
+
+
 def whole(file: Path) -> Timeline:
     feed = ReplayFeed(CaptureSource(open_capture(str(file))))
     feed.read_all()
@@ -56,7 +72,7 @@ def facts(events: list[Event]) -> list[tuple[object, ...]]:
     return [(e.name, e.time, e.side, e.sock, e.evidence, *(str(e.get(name)) for name in names)) for e in events]
 
 
-@pytest.mark.parametrize("file", CAPTURES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("file", captures(TWO_STREAMS, BEFORE))
 def test_a_connection_read_again_is_what_it_was_when_all_was_held(file: Path, large: Any) -> None:
     timeline, feed = whole(file), large(file)
     numbers = [number for number in np.unique(timeline.column("conn")).tolist() if number]
@@ -69,7 +85,7 @@ def test_a_connection_read_again_is_what_it_was_when_all_was_held(file: Path, la
         assert {event.name for event in again[len(before) :]} <= {"socket:state"}
 
 
-@pytest.mark.parametrize("file", CAPTURES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("file", captures(TWO_STREAMS))
 def test_the_catalogue_says_what_the_packets_say(file: Path, large: Any) -> None:
     timeline, feed = whole(file), large(file)
     catalogue = feed.catalogue
