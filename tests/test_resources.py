@@ -128,6 +128,14 @@ def test_a_copy_of_a_descriptor_is_one_more_resource_and_the_process_end_frees_w
     ]  # fmt: skip
 
 
+def test_the_socket_of_a_refused_connection_goes_on_into_the_next_one_and_ends_there() -> None:
+    timeline = recorded("refused")
+    first, second = resources(timeline, 1), resources(timeline, 2)
+    for kind in ("descriptor", "socket", "receive buffer", "send buffer"):
+        assert of(kind, "client", first).freed == of(kind, "client", second).freed > 0, kind
+    assert (of("receive buffer", "client", first).bytes, of("receive buffer", "client", second).bytes) == (0, 832)
+
+
 def test_packets_alone_tell_of_no_resource() -> None:
     story = Story()
     story.packet(0, 1, V, 2, 100)

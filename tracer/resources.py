@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import numpy as np
+
 from tracer.kinds import KNOWN_BUFFERS, Evidence, Side
 from tracer.relevant import Relevant
 from tracer.states import State
@@ -33,6 +35,8 @@ _DUPS: Final = frozenset({"dup", "dup2", "dup3", "fcntl"})
 _F_DUPFD: Final = frozenset({0, 1030})
 _MAKES_FD: Final = frozenset({"socket", "accept", "accept4", "epoll_create", "epoll_create1"})
 _ADD, _DEL = 1, 2
+_ENDS: Final = frozenset({"syscall:exit", "socket:destroy"})
+"""What frees a thing of a socket's."""
 Key = tuple[object, ...]
 
 
@@ -86,6 +90,8 @@ class Ledger:
         """Open epoll items -> (process, descriptor of the instance, descriptor watched)."""
         self._addrs: set[int] = set()
         self._sides: dict[int, Side] = {}
+        self._followed: dict[int, int] = {}
+        """Its sockets -> order up to which they were followed into other connections."""
 
     def refresh(self) -> None:
         """Fold what has come since."""
@@ -97,6 +103,19 @@ class Ledger:
         for order in orders[self._done :].tolist():
             self._apply(self.timeline[order])
         self._done = len(orders)
+        for sock in self._relevant.sockets:
+            self._follow(sock)
+
+    def _follow(self, sock: int) -> None:
+        """Whose socket connects once more (it was refused) has its end among the events of another connection."""
+        orders = self.timeline.indices("sock", sock)
+        orders = orders[np.searchsorted(orders, self._followed.get(sock, 0)) :]
+        if len(orders):
+            self._followed[sock] = int(orders[-1]) + 1
+        for order in orders.tolist():
+            event = self.timeline[order]
+            if event.conn not in (0, self.conn) and event.name in _ENDS:
+                self._apply(event)
 
     def at(self, limit: int) -> list[Resource]:
         """The table as known before event ``limit``: by side, the client's first, then by kind, then by birth."""

@@ -30,6 +30,7 @@ from tui.cli_print import Printer, terminal_width
 from tui.cli_signals import show
 from tui.cli_tools import tools
 from tui.feed import Probe
+from tui.plain import plain
 
 if TYPE_CHECKING:
     from tui.cli_large import LargeFeed
@@ -180,9 +181,10 @@ def print_resources(file: str, *, as_json: bool) -> None:
     feed.read_all()
     timeline = feed.timeline
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
-    for conn in np.unique(timeline.column("conn")).tolist():
-        if not conn:
-            continue
+    conns = [conn for conn in np.unique(timeline.column("conn")).tolist() if conn]
+    if not conns:
+        click.echo(f"synfin: no connection is in {plain(file)}", err=True)
+    for conn in conns:
         if as_json:
             for row in resources(timeline, conn):
                 click.echo(json.dumps(record(timeline, conn, row)))
