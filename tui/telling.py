@@ -21,6 +21,8 @@ from tui.widgets.inspector import Line, Section
 from tui.widgets.pane import link as linked
 
 SHOWN_EFFECTS = 4
+IN_WORDS = frozenset({"trace:note", "trace:lost", "trace:anomaly", "actor:step", "actor:report"})
+"""Kinds of which the text is a sentence."""
 
 
 def where(facts: Facts) -> str:
@@ -37,7 +39,17 @@ def sentence(facts: Facts) -> Content:
     for side, before, after, row in facts.steps:
         reason = row.why if row else message(facts.event)
         return Content(f"{side.name.lower()} ") + _change(before, after) + Content(f": {reason}")
-    return Content(message(facts.event))
+    return Content(_told(facts.event))
+
+
+def _told(event: Event) -> str:
+    """The event and what such an event means; what is in words already stands for itself."""
+    text = message(event)
+    if event.name in IN_WORDS:
+        return text
+    who = event.side.name.lower() if event.side is not Side.NONE else ""
+    head = text if not who or text.startswith(who) else f"{who}: {text}"
+    return f"{head} ({event.kind.meaning})"
 
 
 Dissect = Callable[[Event], Sequence[Layer]]

@@ -56,6 +56,16 @@ def test_the_sentence_is_about_the_side_that_acts(watch: Watch) -> None:
     assert where(facts) == f"#1 · event {watch.place}/{len(watch.track)} · observed by kernel"
 
 
+def test_what_moves_no_state_is_told_with_its_meaning(watch: Watch) -> None:
+    watch.to_tail()
+    looking, told = Moment(watch.timeline), set()
+    for order in watch.track.relevant.orders().tolist():
+        assert watch.go(order)
+        told.add(sentence(looking.look(question(watch))).plain)
+    assert "client: send(5, 0) (a program calls the kernel)" in told
+    assert any(text.endswith("(a segment reaches a stack (netif_receive_skb))") for text in told)
+
+
 def test_what_lies_ahead_of_the_playhead_is_not_told(watch: Watch) -> None:
     at_the_fin(watch)
     order = watch.cursor

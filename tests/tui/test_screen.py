@@ -19,10 +19,11 @@ from tui.player import Mode
 from tui.screens.help import HelpScreen
 from tui.widgets.footer import KeyFooter
 from tui.widgets.header import Header
-from tui.widgets.inspector import Inspector, Sentence
+from tui.widgets.inspector import Inspector
 from tui.widgets.overview import Overview
 from tui.widgets.queues import Queues
 from tui.widgets.scrubber import Scrubber
+from tui.widgets.sentence import Sentence
 from tui.widgets.step_line import StepLine
 
 WIDE, NARROW = (160, 48), (80, 24)

@@ -35,12 +35,12 @@ from tui.watch import NOWHERE, Watch
 from tui.widgets.filter_bar import FilterBar
 from tui.widgets.footer import KeyFooter
 from tui.widgets.header import Header, HeaderFacts
-from tui.widgets.inspector import Sentence
 from tui.widgets.lesson_box import LessonBox
 from tui.widgets.overview import Overview, Shown
 from tui.widgets.pane import Pane
 from tui.widgets.queues import Queues
 from tui.widgets.scrubber import Scrubber, ScrubberFacts
+from tui.widgets.sentence import Sentence
 from tui.widgets.step_line import StepLine
 
 FRAMES_PER_SECOND: Final = 20

@@ -64,7 +64,7 @@ def _common(words: list[str]) -> str:
     return first[:same]
 
 
-class FilterLine(Input):
+class _Line(Input):
     """The line itself."""
 
     BINDINGS: ClassVar = [
@@ -116,13 +116,13 @@ class FilterBar(Vertical):
         """The user has thought better of it."""
 
     def compose(self) -> ComposeResult:
-        yield FilterLine()
+        yield _Line()
         yield Static("", id="filter-hint", markup=False)
 
     @property
-    def line(self) -> FilterLine:
+    def line(self) -> _Line:
         """The line."""
-        return self.query_one(FilterLine)
+        return self.query_one(_Line)
 
     def open(self, text: str) -> None:
         """Show it with a text to begin with, and take the keys."""

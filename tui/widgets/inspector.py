@@ -1,7 +1,7 @@
 """The inspector: all about the event under the cursor, and about both ends around it.
 
 The pane shows sections of label and text (`Section`, made by tui.telling), so that it knows neither kinds of event nor
-where the facts come from. Where there is room for a sentence only, that is its first line.
+where the facts come from. Where there is room for a sentence only, there is tui.widgets.sentence.
 """
 
 from __future__ import annotations
@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple, cast
 
 from textual.content import Content
-from textual.widget import Widget
 
-from tui.widgets.pane import Pane, cut, title_line
+from tui.widgets.pane import Pane, title_line
 
 LABEL: Final = 9
 
@@ -55,25 +54,3 @@ class Inspector(Pane):
 
     def lines(self, document: object, width: int) -> Sequence[Content]:
         return sections_lines(cast(Sequence[Section], document), width)
-
-
-class Sentence(Widget):
-    """A rule that says where the cursor is, and one sentence on the event, in as many lines as there are."""
-
-    _shown: tuple[str, Content] = ("", Content(""))
-
-    def show(self, where: str, sentence: Content) -> None:
-        """Draw this."""
-        if (where, sentence) != self._shown:
-            self._shown = (where, sentence)
-            self.refresh()
-
-    def render(self) -> Content:
-        where, sentence = self._shown
-        width = self.size.width
-        lines = sentence.wrap(max(width - 1, 8))
-        room = max(self.size.height - 1, 1)
-        if len(lines) > room:
-            lines = [*lines[: room - 1], cut(Content(" ").join(lines[room - 1 :]), width - 1)]
-        text = Content("\n").join(Content(" ") + line for line in lines)
-        return title_line(where, width, "─", "i: more") + Content("\n") + text
