@@ -30,25 +30,35 @@ class GoProgramMissing(RuntimeError):
 
 def built(source: Path) -> Path:
     """The program of a source file, from the cache or built now. Raises GoProgramMissing."""
-    go = shutil.which("go")
-    if go is None:
-        raise GoProgramMissing(
-            f"there is no go to build {source.name} with: install it (Debian: apt install golang-go)"
-        )
-    folder = Path(user_cache_dir("synfin", appauthor=False)) / "go"
     try:
-        status = Path(go).stat()
-        made_by = f"{Path(go).resolve()} {status.st_size} {status.st_mtime_ns} ".encode()
-        digest = hashlib.sha256(made_by + source.read_bytes()).hexdigest()[:16]
-        program = folder / digest / source.stem
+        go, program = _place(source)
+        folder = program.parent.parent
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not _ours_alone(folder):
             raise GoProgramMissing(f"{folder} may be written by others: no program is run from there")
         if not program.exists():
             _build(go, source, program)
     except OSError as failure:
-        raise GoProgramMissing(f"{source.name} cannot be built in {folder}: {failure.strerror}") from None
+        raise GoProgramMissing(f"{source.name} cannot be built: {failure.filename}: {failure.strerror}") from None
     return program
+
+
+def kept(source: Path) -> bool:
+    """Whether it was built before. Raises GoProgramMissing, OSError."""
+    return _place(source)[1].exists()
+
+
+def _place(source: Path) -> tuple[str, Path]:
+    """Go, and where the program is kept that it makes of a source. Raises GoProgramMissing, OSError."""
+    go = shutil.which("go")
+    if go is None:
+        raise GoProgramMissing(
+            f"there is no go to build {source.name} with: install it (Debian: apt install golang-go)"
+        )
+    status = Path(go).stat()
+    made_by = f"{Path(go).resolve()} {status.st_size} {status.st_mtime_ns} ".encode()
+    digest = hashlib.sha256(made_by + source.read_bytes()).hexdigest()[:16]
+    return go, Path(user_cache_dir("synfin", appauthor=False)) / "go" / digest / source.stem
 
 
 def _build(go: str, source: Path, program: Path) -> None:

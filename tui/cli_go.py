@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Sequence
 
@@ -15,6 +16,16 @@ from tui.feed import Probe
 
 GROUP = "go"
 WITHOUT = "it goes with the kernel's probes, which are not on"
+
+
+def to_be_built(stage: Stage) -> list[str]:
+    """Sources of the play's Go programs that are not built yet: the first time takes from a second to a minute."""
+    from scenarios import go_programs
+
+    sources = [go_programs.FOLDER / f"{name}.go" for name in stage.scenario.go_programs]
+    with contextlib.suppress(go_programs.GoProgramMissing, OSError):  # the stage will say so
+        return [source.name for source in sources if not go_programs.kept(source)]
+    return []
 
 
 def of_play(stage: Stage, kernel: KernelSource | None, sources: list[EventSource], probes: list[Probe]) -> None:

@@ -39,7 +39,7 @@ from tracer.session import EventSource, Session, Sink
 from tracer.timeline import Timeline
 from tui.cli_checks import judge, tell
 from tui.cli_errors import CANNOT, FAILED, INTERRUPTED, OUTPUT, USAGE, Trouble
-from tui.cli_go import of_play
+from tui.cli_go import of_play, to_be_built
 from tui.cli_kernel import kernel_source
 from tui.cli_lesson import needs_screen, with_questions
 from tui.cli_print import Printer, terminal_width
@@ -163,6 +163,8 @@ def _staged(request: Request) -> Iterator[LiveFeed]:
     with ThreadPoolExecutor(1) as side, contextlib.ExitStack() as undo:
         if request.form == "screen":
             side.submit(__import__, "tui.app")  # 0.3 s of imports while the stage is set and the probes compile
+        for source in to_be_built(stage):
+            _remark(f"building {source}: the first time takes a while")
         try:
             ground = stage.open()
         except StageError as failure:
