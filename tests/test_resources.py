@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from functools import cache
 
 import pytest
@@ -133,7 +134,7 @@ def test_the_socket_of_a_refused_connection_goes_on_into_the_next_one_and_ends_t
     first, second = resources(timeline, 1), resources(timeline, 2)
     for kind in ("descriptor", "socket", "receive buffer", "send buffer"):
         assert of(kind, "client", first).freed == of(kind, "client", second).freed > 0, kind
-    assert (of("receive buffer", "client", first).bytes, of("receive buffer", "client", second).bytes) == (0, 832)
+    assert of("receive buffer", "client", first).bytes == 0 and of("receive buffer", "client", second).bytes
 
 
 def test_packets_alone_tell_of_no_resource() -> None:
@@ -160,8 +161,8 @@ def test_each_line_of_the_table_is_one_resource() -> None:
 def test_in_a_narrow_terminal_the_bytes_stand_below_and_nothing_is_wider() -> None:
     lines = list(table(recorded(), 1, 80))
     assert [line for line in lines if len(line) > 80] == []
-    assert [line for line in lines if line.lstrip().startswith("at most 840 B of 128 KiB")]
-    assert lines[0].startswith("connection 1, 127.0.0.1:44750 → 127.0.0.1:8080")
+    assert [line for line in lines if re.fullmatch(r" +at most \d+ B of 128 KiB", line)]
+    assert re.fullmatch(r"connection 1, 127\.0\.0\.1:\d+ → 127\.0\.0\.1:8080: 11 resources seen", lines[0])
 
 
 def test_a_poll_descriptor_is_the_runtime_s_and_of_this_connection_only() -> None:
