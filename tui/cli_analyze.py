@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
 LARGE: Final = 16 << 20
 """Bytes of a file from which on a line tells how far it is."""
+TOGETHER: Final = 4096
+"""Connections written at a time: they are in memory as text."""
 EVERY: Final = 0.1
 """Seconds between two such lines."""
 _WHOLE_CONNECTION: Final = frozenset({"analysis", "severity", "flag"})
@@ -156,9 +158,9 @@ class _Text:
         if file != self._file:
             self._file, self._cells = file, Cells(self._clock)
         if isinstance(rows, Connections):
-            columns = self._cells.columns(rows)
-            with_file = [always(clean(file), len(rows)), *columns] if self._with_file else columns
-            self._table.write_columns(with_file)
+            for part in rows.parts(TOGETHER):
+                columns = self._cells.columns(part)
+                self._table.write_columns([always(clean(file), len(part)), *columns] if self._with_file else columns)
             return
         cells = self._cells.of(rows)
         self._table.write([file, *row] for row in cells) if self._with_file else self._table.write(cells)
