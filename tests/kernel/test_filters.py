@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import subprocess
 import sys
@@ -113,3 +114,38 @@ def test_a_whole_namespace_and_nothing_of_ours() -> None:
     kinds = {row["name"] for row in seen.rows}
     assert kinds >= {"syscall:enter", "accept:taken", "request:born", "timewait:born", "packet:sent", "packet:received"}
     assert [row["flags"] & 2 for row in seen.of("packet:sent")][:3] == [2, 2, 0]
+
+
+TWO = """
+import socket, sys
+first = socket.socket(); first.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+first.bind(("127.0.0.1", int(sys.argv[1]))); first.listen()
+print(first.getsockname()[1], flush=True)
+first.settimeout(20); input()
+first.settimeout(0.3); got = 0
+try:
+    while True: first.accept()[0].close(); got += 1
+except TimeoutError: print(got, flush=True)
+"""
+
+
+def test_of_two_that_share_a_port_the_one_that_is_not_followed_keeps_its_children() -> None:
+    """SO_REUSEPORT: the kernel shares connections out by tuple; each child is known by its request's listener."""
+    pipe = subprocess.PIPE
+    with contextlib.ExitStack() as stack:
+        listeners, port = [], 0
+        for _ in range(2):
+            command = [sys.executable, "-c", TWO, str(port)]
+            listener = stack.enter_context(subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True))
+            stack.callback(listener.kill)
+            assert listener.stdin and listener.stdout
+            port = int(listener.stdout.readline())
+            listeners.append(listener)
+        source = KernelSource()
+        source.start(Filter(processes=frozenset({listeners[0].pid})))
+        clients = [stack.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(24)]
+        taken = [int(listener.communicate("\n", timeout=20)[0]) for listener in listeners]
+        seen = _finish(source)
+    assert sum(taken) == len(clients) and all(taken)
+    born = [row for row in seen.of("socket:state") if row["old"] == State.LISTEN and row["new"] == State.SYN_RECV]
+    assert len(born) == len(seen.of("accept:taken")) == taken[0]

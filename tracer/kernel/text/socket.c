@@ -36,6 +36,34 @@ static __always_inline void forget_listener(u64 sk)
         listeners.delete(&key);
 }
 
+/* Several processes may listen on one port (SO_REUSEPORT), and only some be followed. A child does not say whose it is
+ * when it is born, but its request did: those made for a stranger's listener, as the listener's end has the tuple. */
+BPF_TABLE("lru_hash", struct pair, u32, strangers, 4096);
+
+static __always_inline void note_request(u64 req, u64 listener, u32 strange)
+{
+    struct pair p;
+    if (strange && !followed_port(sock_netns(listener, 0), skc_num(listener, 0)))
+        return;
+    pair_of(&p, req, 0);
+    u32 *before = strangers.lookup(&p);
+    if (before)
+        *before = strange;
+    else if (strange)
+        strangers.update(&p, &strange);
+}
+
+/* Of a child that is being made: from the request of the packet being processed, which is the last of the handshake. */
+static __always_inline int strangers_child(u32 netns, u32 port)
+{
+    struct here *at = here();
+    if (!at || !at->packet || at->dport != port)
+        return 0;
+    struct pair p = { netns, port, at->sport, { at->dst[0], at->dst[1] }, { at->src[0], at->src[1] } };
+    u32 *strange = strangers.lookup(&p);
+    return strange && *strange;
+}
+
 static __always_inline void state_record(u64 sk, u64 cookie, int old, int new, u32 port)
 {
     struct socket_state *e = socket_record();
@@ -87,7 +115,7 @@ int on_inet_sock_set_state(volatile u64 *ctx)
         }
     }
     if (!f) {
-        int adopt = child ? followed_port(netns, port)
+        int adopt = child ? followed_port(netns, port) && !strangers_child(netns, port)
                           : old == TCP_CLOSE && (new == TCP_SYN_SENT || new == TCP_LISTEN) && followed_current();
         if (!adopt && !followed_sock_place(sk, netns, port, __builtin_bswap16(skc_dport(sk, TYPED)))) {
             if (new == TCP_ESTABLISHED) {

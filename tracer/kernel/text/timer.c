@@ -9,8 +9,13 @@ static __always_inline int request_event(u64 timer, u16 kind)
     u64 req = timer - AT_req_timer;
     u64 listener = skc_listener(req, 0);
     struct followed *f = followed_sock(listener, 0);
-    if (!f)
+    if (!f) {
+        if (kind == REQUEST_BORN)
+            note_request(req, listener, 1);
         return 0;
+    }
+    if (kind == REQUEST_BORN)
+        note_request(req, listener, 0);
     u8 timeouts = req_num_timeout(req, 0);
     struct here *at = here();
     if (at)
