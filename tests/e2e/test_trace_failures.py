@@ -26,7 +26,7 @@ CHILD = """
 import socket, time
 listener = socket.create_server(("127.0.0.1", 0))
 client = socket.create_connection(listener.getsockname()); server, _ = listener.accept()
-client.send(b"hello"); time.sleep(0.1); server.recv(9); client.close(); time.sleep(0.1); server.close()
+client.send(b"hello"); time.sleep(0.3); server.recv(9); client.close(); time.sleep(0.3); server.close()  # to be sampled
 """
 TRACED = ("--", sys.executable, "-c", CHILD)
 
