@@ -43,7 +43,7 @@ KEYS: Final = ((" ", "PAUSED"), (" ", "LIVE"), ("]", "#2"), ("[", "#1"))
 """Keys and what tells that they were answered: hold, go on, another connection, back."""
 PAGES: Final = 120
 """Keys that are pressed to scroll."""
-PAGE_DOWN, PAGE_UP, HOME, END, UP, DOWN = "\x1b[6~", "\x1b[5~", "\x1b[H", "\x1b[F", "\x1b[A", "\x1b[B"
+PAGE_DOWN, PAGE_UP, HOME = "\x1b[6~", "\x1b[5~", "\x1b[H"
 BACK_AND_FORTH: Final = [*[PAGE_DOWN] * 30, *[PAGE_UP] * 30]
 
 
@@ -255,7 +255,8 @@ def capture(table: Table, file: Path | None, size: tuple[int, int]) -> None:
             table.row("first screen, from exec", 1000 * screen.until("SYN"), "ms", 1000)
             opened(table, screen)
             scrolled(table, screen, "connections", ["]"])
-            scrolled(table, screen, "lines", [END, HOME])
+            screen.press("o")
+            scrolled(table, screen, "overview alone, pages", [PAGE_DOWN])
             table.row("idle, processor", 100 * screen.stay(5.0).share, "% of one", 1.0)
             table.row("memory, most", memory(screen.pid), "MB")
 

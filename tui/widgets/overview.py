@@ -7,6 +7,7 @@ listener's queues stand below them. One may zoom into a part of time and pan; dr
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -68,6 +69,9 @@ class Overview(Widget):
         self._rows: tuple[Row | None, ...] = ()
         self._axis = Axis(0, 1, 1, 0)
         self._key: tuple[object, ...] = ()
+        self._drawn: tuple[object, ...] = ()
+        self._together: list[Content] = []
+        """What was drawn of all connections."""
         self._pressed = -1
         """The cell where a mouse button went down; -1 while none is."""
 
@@ -96,10 +100,9 @@ class Overview(Widget):
             lines += [(self._heading(shown), None), (self._ticks(shown), None)]
         below = self._queues(listing, high, shown.lines - len(lines) - 1)
         if len(numbers) > MANY:
-            rows = river(listing.flow, self._axis) if high else [stream(listing.flow, self._axis, len(numbers))]
-            lines += [(row_line(row), None) for row in rows]
+            lines += [(line, None) for line in self._all(listing, len(numbers), high)]
         room = max(shown.lines - len(lines) - len(below), 1)
-        at = numbers.index(shown.focus) if shown.focus in numbers else 0
+        at = min(bisect_left(numbers, shown.focus), len(numbers) - 1) if numbers else 0
         first = max(0, min(at - room // 2, len(numbers) - room))
         for number in numbers[first : first + room]:
             row = bar(listing[number], self._axis)
@@ -107,6 +110,14 @@ class Overview(Widget):
         lines += [(row_line(row), None) for row in below]
         self._rows = tuple(row for _, row in lines)
         return tuple(line for line, _ in lines)
+
+    def _all(self, listing: Listing, many: int, high: bool) -> list[Content]:
+        """All connections together; drawn once for a moment, whichever of them is in focus."""
+        key = (len(listing.flow), self._axis, many, high)
+        if key != self._drawn:
+            rows = river(listing.flow, self._axis) if high else [stream(listing.flow, self._axis, many)]
+            self._drawn, self._together = key, [row_line(row) for row in rows]
+        return self._together
 
     def _heading(self, shown: Shown) -> Content:
         hidden = len(shown.listing) - len(shown.numbers)
