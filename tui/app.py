@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal
 
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.events import Key
 from textual.screen import Screen
 
 from tui.ascii import AsciiOnly
@@ -60,6 +61,12 @@ class SynfinApp(App[None]):
         self.trace = TraceScreen(feed, title=title, live=mode == "live", clock=clock, wall=wall, tools=tools)
         if lesson:
             self.trace.begin_lesson()
+
+    def on_key(self, event: Key) -> None:
+        """A key that nobody has taken: a command, unless it is meant for the filter bar that is just opening."""
+        typed = event.character if event.is_printable else None
+        if typed is not None and self.screen is self.trace and self.trace.takes(typed):
+            event.prevent_default()
 
     def action_interrupt(self) -> None:
         """Ctrl-C ends it as it ends any command. In raw mode a terminal sends a key: it becomes the signal again."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from textual.events import Key
 from textual.pilot import Pilot
 
 from tests.tui.conftest import MakeApp
@@ -221,3 +222,14 @@ async def test_who_is_traced_is_no_filter_of_the_view(make_app: MakeApp) -> None
     async with app.run_test(size=WIDE) as pilot:
         await settled(pilot)
         assert "filter: none" in header(app)
+
+
+async def test_what_is_typed_in_one_go_with_the_slash_is_no_command(make_app: MakeApp) -> None:
+    app = make_app()
+    async with app.run_test(size=NARROW) as pilot:
+        await settled(pilot)
+        for key in ("slash", *"flat"):
+            app.post_message(Key(key, "/" if key == "slash" else key))
+        await settled(pilot)
+        assert app.trace.query_one(FilterBar).line.value == "flat"
+        assert app.trace.lesson is None, "l and t were typed, not pressed"

@@ -45,6 +45,14 @@ class Finding(Picture):
         """Open the filter bar."""
         self.query_one(FilterBar).open(self.finder.text if self.finder is not None else "")
 
+    def takes(self, character: str) -> bool:
+        """A character that was typed before the bar, which is open, has got the keys goes into it all the same."""
+        bar = self.query_one(FilterBar)
+        opening = bar.has_class("-on") and not bar.line.has_focus
+        if opening:
+            bar.line.insert_text_at_cursor(character)
+        return opening
+
     def on_filter_bar_asked(self, message: FilterBar.Asked) -> None:
         """The user wants something looked for."""
         self._close_bar()
