@@ -64,7 +64,9 @@ def test_on_the_hosts_loopback_states_are_seen_and_packets_not() -> None:
     assert failed(outcomes) == []
     verdicts = {outcome.text.split()[0] + " " + outcome.text.split()[1]: outcome.verdict for outcome in outcomes}
     assert verdicts["data flow"] == "cannot tell"
-    assert [outcome.verdict for outcome in outcomes[1:3]] == ["seen", "seen"]
+    # The host's table may hold thousands of sockets of others, and then takes longer to read than a state lasts.
+    states = {(outcome.verdict, "between two readings" in outcome.reason) for outcome in outcomes[1:3]}
+    assert states <= {("seen", False), ("cannot tell", True)}
 
 
 def test_the_timeline_is_in_order_and_names_the_sides() -> None:
@@ -111,9 +113,9 @@ def test_without_calls_only_steps_and_what_came_of_them_are_told() -> None:
     assert reports.losses().written == len(timeline) == 30
 
 
-def made_up(*path: State) -> Seen:
-    """A timeline on which the client's side goes through certain states, sampled."""
-    builder = BatchBuilder(Source.TABLE, Evidence.SAMPLED)
+def made_up(*path: State, evidence: Evidence = Evidence.SAMPLED) -> Seen:
+    """A timeline on which the client's side goes through certain states."""
+    builder = BatchBuilder(Source.TABLE if evidence is Evidence.SAMPLED else Source.WIRE, evidence)
     for moment, state in enumerate(path):
         fields = {"new": state, "saddr": (0, V4_MAPPED | 1), "daddr": (0, V4_MAPPED | 1), "sport": 5, "dport": 80}
         builder.add("socket:state", moment, fields, conn=1, side=Side.CLIENT)
@@ -168,15 +170,15 @@ def test_a_state_that_was_left_but_never_reached_was_not_seen() -> None:
 def test_a_missing_state_is_named() -> None:
     seen = made_up(State.ESTABLISHED, State.TIME_WAIT)
     assert seen.went_through("client", "ESTABLISHED", "TIME_WAIT") is None
-    told = seen.went_through("client", "ESTABLISHED", "FIN_WAIT1", "CLOSE")
-    assert told == "FIN_WAIT1 is missing on the client's way: ESTABLISHED, TIME_WAIT"
     with pytest.raises(CannotTell, match="may have passed between two readings"):
         seen.went_through("client", "ESTABLISHED", "FIN_WAIT1", "TIME_WAIT")
+    told = made_up(State.ESTABLISHED, State.TIME_WAIT, evidence=Evidence.INFERRED).went_through("client", "FIN_WAIT1")
+    assert told == "FIN_WAIT1 is missing on the client's way: ESTABLISHED, TIME_WAIT"
 
 
 def test_a_play_that_went_otherwise_is_not_seen_as_told() -> None:
     scenario = registry.find("half-close")
-    outcomes = evaluate(scenario, made_up(State.SYN_SENT, State.CLOSE).timeline)
+    outcomes = evaluate(scenario, made_up(State.SYN_SENT, State.CLOSE, evidence=Evidence.INFERRED).timeline)
     assert [outcome.text for outcome in failed(outcomes)] == [scenario.sights[1].text]
     assert {outcome.verdict for outcome in outcomes} == {"not seen", "cannot tell"}
 
