@@ -203,17 +203,17 @@ def test_each_pane_at_the_fin(make_app: MakeApp, snap_compare: Any, pane: str, s
     assert snap_compare(make_app(recorded()), terminal_size=size, run_before=opened(pane))
 
 
-@pytest.mark.parametrize("pane", ["states", "resources", "lints"])
+@pytest.mark.parametrize("pane", NAMES)
 def test_a_pane_on_a_light_background_120x40(make_app: MakeApp, snap_compare: Any, pane: str) -> None:
     assert snap_compare(make_app(recorded()), terminal_size=(120, 40), run_before=opened(pane, "synfin-light"))
 
 
-@pytest.mark.parametrize("pane", ["states", "resources", "programs"])
+@pytest.mark.parametrize("pane", NAMES)
 def test_a_pane_in_ascii_80x24(make_app: MakeApp, snap_compare: Any, pane: str) -> None:
     assert snap_compare(make_app(recorded(), ascii_only=True), terminal_size=SMALL, run_before=opened(pane))
 
 
-@pytest.mark.parametrize("pane", ["states", "queue-table"])
+@pytest.mark.parametrize("pane", NAMES)
 def test_a_pane_without_colour_160x48(
     make_app: MakeApp, snap_compare: Any, monkeypatch: pytest.MonkeyPatch, pane: str
 ) -> None:
