@@ -24,7 +24,7 @@ from tui.ladder.rows import Rows
 
 MERGED: Final = 20_000
 """Events of a connection up to which they are merged into rows (a fold of some 20 µs an event)."""
-AT_ONCE: Final = 1_000
+AT_ONCE: Final = 400
 """Events that are merged between two frames. Until all are, each is a row of its own."""
 SPACING: Final = 128
 """Events from one kept place to the next."""

@@ -63,7 +63,7 @@ FLOOD: Final = 1_000
 """Events since the last look past which a riding inspector tells of the event alone."""
 PARTS: Final = 2
 """Parts of the timeline that are searched between two frames, ten milliseconds or so each."""
-LONG: Final = 2_000
+LONG: Final = 1_000
 """Events to fold past which the answer is worked out in another thread: a key is to be answered in 100 ms."""
 PATIENCE: Final = 20_000
 """The same where the answer is what was asked for: to go to a cause it must be known."""
