@@ -31,7 +31,11 @@ scenario = Scenario(
     actors=("server", "client"),
     ports=2,
     isolation="required",
-    sysctls={"net.ipv4.ip_local_port_range": f"{RANGE[0]} {RANGE[-1]}", "net.ipv4.tcp_tw_reuse": "0"},
+    sysctls={
+        "net.ipv4.ip_local_port_range": f"{RANGE[0]} {RANGE[-1]}",
+        "net.ipv4.tcp_tw_reuse": "0",
+        "net.ipv4.tcp_rfc1337": "1",  # an ACK that comes late, from another processor, does not end TIME_WAIT by a RST
+    },
     watch=("one TIME_WAIT more with each request", "EADDRNOTAVAIL without a packet", "another destination works"),
     questions=(
         ("How many connections were open when connect() failed?", "None: TIME_WAIT held the ports"),
