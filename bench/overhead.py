@@ -7,10 +7,10 @@
 Two processes of this file's own do the work: `connect` opens a connection, echoes once and closes, each time to another
 loopback address (one four-tuple range would run out of ports and hide all cost); `echo` goes back and forth on one
 connection. Both are kept on one processor, the last: else a machine with nothing else to do falls asleep between two
-messages, a tool that keeps it awake makes the work faster, and nothing can be said. It is done in slices of a tenth of a second: some without the tool, some with it, some without again, and of
-each the median counts, so that what else the machine does meets all three and is thrown out where it is short. A round
-gives with / without; of the rounds the median, and the lowest and highest, are printed. Three numbers a tool, as more
-than without it:
+messages, a tool that keeps it awake makes the work faster, and nothing can be said. It is done in slices of a tenth of
+a second: some without the tool, some with it, some without again, and of each the median counts, so that what else the
+machine does meets all three and is thrown out where it is short. A round gives with / without; of the rounds the
+median, and the lowest and highest, are printed. Three numbers a tool, as more than without it:
 
   work      processor time charged to the working processes. Probes run on their account: over loopback both ends of the
             stack do too, in the softirq that ends the sender's system call. Hardly depends on what else is running
