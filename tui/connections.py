@@ -6,7 +6,8 @@ whole chunks are searched with numpy, and only the few events that name a state 
 fold, with queues and descriptors, is tracer.world's, for the one connection in focus.
 
 A full socket reaches CLOSE when its TIME_WAIT object takes over (tcp_time_wait()); the connection's end is still
-waiting then, so that CLOSE does not count.
+waiting then, so that CLOSE does not count. An orphan's small object begins in FIN_WAIT2 and goes on to TIME_WAIT by
+itself (tcp_timewait_state_process()): no probe is told, but the FIN that makes it do so is seen to arrive.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from tracer.flow import Flow
 from tracer.kinds import KINDS, Evidence, Side
 from tracer.readings import overtaken
 from tracer.replay.analysis import FAST_RETRANSMISSION, LOST_SEGMENT, RETRANSMISSION
-from tracer.segments import RST
+from tracer.segments import FIN, RST
 from tracer.states import State, as_state
 from tracer.timeline import Event, Timeline
 from tui.doors import Door, Doors
@@ -37,6 +38,7 @@ _PACKETS: Final = [(number, KINDS[number - 1].name) for number in sorted(PACKETS
 _STATE, _BORN = NUMBER["socket:state"], NUMBER["request:born"]
 _WAIT, _EXPIRED, _CANCELLED = (NUMBER[f"timewait:{what}"] for what in ("born", "expired", "cancelled"))
 _TELLS_STATE: Final = np.array([_STATE, _BORN, _WAIT, _EXPIRED, _CANCELLED], dtype="u2")
+_ARRIVES: Final = NUMBER["packet:received"]
 _OVERFLOWS: Final = np.array([NUMBER["accept:overflow"], NUMBER["request:overflow"]], dtype="u2")
 _DROPPED: Final = NUMBER["network:dropped"]
 _LOSS: Final = RETRANSMISSION | FAST_RETRANSMISSION | LOST_SEGMENT
@@ -193,6 +195,8 @@ class Connections:
         self._met = np.ones(1, np.bool_)
         """By number, whether it is in there; so is 0, which is none."""
         self._nameless: set[int] = set()
+        self._orphaned: set[int] = set()
+        """Those of which an end was left to an object in FIN_WAIT2."""
         self.last_time = 0
         """ns of the latest event read."""
 
@@ -282,16 +286,17 @@ class Connections:
     def _enter(self, heads: Table) -> None:
         """Changes of state, from whole columns: there are tens of thousands a second where connections are short."""
         mine = np.flatnonzero(np.isin(heads["kind"], _TELLS_STATE) & (heads["conn"] > 0))
+        fins = self._fins_for_orphans(heads, mine)
+        if len(fins):
+            mine = np.sort(np.concatenate([mine, fins]))
         kinds, rows = heads["kind"][mine], heads["row"][mine]
         entered = np.full(len(mine), int(State.CLOSE))
         entered[kinds == _BORN] = State.NEW_SYN_RECV
+        entered[kinds == _ARRIVES] = State.TIME_WAIT
         for kind, name, column in ((_STATE, "socket:state", "new"), (_WAIT, "timewait:born", "substate")):
             here = kinds == kind
             if here.any():
-                first = int(rows[here][0])
-                entered[here] = self._timeline.field(name, column, first, int(rows[here][-1]) + 1 - first)[
-                    rows[here] - first
-                ]
+                entered[here] = self._column(name, column, rows[here])
         told = zip(
             heads["conn"][mine].tolist(), heads["side"][mine].tolist(), heads["time"][mine].tolist(), kinds.tolist(),
             entered.tolist(), heads["evidence"][mine].tolist(), strict=True,
@@ -300,18 +305,48 @@ class Connections:
         for conn, number, time, kind, code, evidence in told:
             side, new = Side(number), as_state(code)
             lives = self._by_number[conn].lives
+            if kind == _ARRIVES:
+                side = Side.CLIENT if side == Side.SERVER else Side.SERVER  # a packet is its sender's
+                life = lives.get(side)
+                if life is None or not life.waiting or life.states[-1] is not State.FIN_WAIT2:
+                    continue
+                evidence = Evidence.INFERRED
+                self._orphaned.discard(conn)
+            elif kind in (_EXPIRED, _CANCELLED):
+                self._orphaned.discard(conn)
             life = lives.get(side)
             if life is None:
                 life = lives[side] = Life()
             if kind == _STATE and life.waiting and new is State.CLOSE:
                 continue
-            if kind != _STATE and kind != _BORN:
+            if kind in (_WAIT, _EXPIRED, _CANCELLED):
                 life.waiting = kind == _WAIT
             before = int(life.states[-1]) if life.states else 0
             if life.enter(time, new, Evidence(evidence)) and side:
                 changes.append((time, before, code))
         if changes:
             self.flow.change(*np.array(changes, np.int64).T)
+
+    def _fins_for_orphans(self, heads: Table, telling: NDArray[Any]) -> NDArray[Any]:
+        """Places of FINs that arrived in connections of which an end is, or now gets, an object in FIN_WAIT2."""
+        births = telling[heads["kind"][telling] == _WAIT]
+        if len(births):
+            substates = self._column("timewait:born", "substate", heads["row"][births])
+            self._orphaned.update(heads["conn"][births[substates == State.FIN_WAIT2]].tolist())
+        if not self._orphaned:
+            return np.zeros(0, np.intp)
+        arrived = np.flatnonzero((heads["kind"] == _ARRIVES) & np.isin(heads["conn"], list(self._orphaned)))
+        if len(arrived):
+            flags = self._column("packet:received", "flags", heads["row"][arrived])
+            arrived = arrived[(flags & FIN) > 0]
+        return arrived
+
+    def _column(self, kind: str, name: str, rows: NDArray[Any]) -> NDArray[Any]:
+        """A field of the events of a kind that have these rows, ascending; a kind's rows lie in the order of events."""
+        first = int(rows[0])
+        values: NDArray[Any] = self._timeline.field(kind, name, first, int(rows[-1]) + 1 - first)
+        found: NDArray[Any] = values[rows - first]
+        return found
 
     def _find_troubles(self, heads: Table) -> None:
         """A capture has no sockets that could tell of a reset or a loss, so the packets are asked."""

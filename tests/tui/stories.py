@@ -75,10 +75,12 @@ class Story:
             fields = {"call": number, "ret": ret, "arg1": arg}
             self.builder.add("syscall:exit", START + round(ms * 1e6), fields, **head)
 
-    def time_wait(self, ms: float, conn: int, side: Side, kind: str = "timewait:born") -> None:
+    def time_wait(
+        self, ms: float, conn: int, side: Side, kind: str = "timewait:born", substate: State = State.TIME_WAIT
+    ) -> None:
         """A TIME_WAIT object is born, or what `kind` says."""
         left = 60_000_000_000 if kind == "timewait:born" else 0
-        fields = self._ends(conn, side) | {"left": left, "family": 4, "substate": State.TIME_WAIT}
+        fields = self._ends(conn, side) | {"left": left, "family": 4, "substate": substate}
         self.builder.add(kind, START + round(ms * 1e6), fields, **self._head(conn, side))
 
     def onto(self, timeline: Timeline | None = None) -> Timeline:

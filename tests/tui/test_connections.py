@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from tests.tui.stories import START, C, Story, V, half_close, three
-from tracer.kinds import Side
+from tracer.history import History
+from tracer.kinds import Evidence, Side
+from tracer.segments import ACK, FIN
 from tracer.states import State
 from tracer.timeline import Timeline
 from tui.connections import Connections
@@ -47,6 +49,36 @@ def test_time_wait_outlives_the_socket_and_ends_when_its_time_is_over() -> None:
     story.onto(timeline)
     connections.refresh()
     assert client.states[-1] is State.CLOSE
+
+
+def test_an_orphan_comes_to_time_wait_by_the_fin_that_arrives() -> None:
+    """Its small object goes on by itself, and no probe is told."""
+    story = Story()
+    s = State
+    for at, old, new in ((0, s.CLOSE, s.ESTABLISHED), (1, s.ESTABLISHED, s.FIN_WAIT1), (2, s.FIN_WAIT1, s.FIN_WAIT2)):
+        story.state(at, 1, C, old, new)
+    story.packet(2.5, 1, V, FIN | ACK, 1)  # no orphan yet: the socket tells for itself
+    story.time_wait(3, 1, C, substate=s.FIN_WAIT2)
+    story.state(3.1, 1, C, s.FIN_WAIT2, s.CLOSE)
+    story.packet(4, 1, C, FIN | ACK, 1)  # its own, again
+    story.packet(5, 1, V, ACK, 1)
+    timeline = story.onto()
+    connections = Connections(timeline)
+    connections.refresh()
+    client = connections[1].lives[Side.CLIENT]
+    assert client.states == [s.ESTABLISHED, s.FIN_WAIT1, s.FIN_WAIT2]
+    story.packet(6, 1, V, FIN | ACK, 1)
+    story.packet(7, 1, V, FIN | ACK, 1)
+    story.onto(timeline)
+    connections.refresh()
+    assert client.states[3:] == [s.TIME_WAIT]
+    assert client.evidence[-1] is Evidence.INFERRED
+    end = History(timeline).at(len(timeline) - 1).end(1, Side.CLIENT)
+    assert end is not None and end.state is State.TIME_WAIT, "as the exact fold has it"
+    story.time_wait(60_000, 1, C, "timewait:expired")
+    story.onto(timeline)
+    connections.refresh()
+    assert client.states[4:] == [s.CLOSE]
 
 
 def test_resets_are_seen_in_packets() -> None:
