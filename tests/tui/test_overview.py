@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import numpy as np
+import pytest
+from textual import events
 
 from tests.tui.conftest import MakeApp
 from tests.tui.stories import HERE, START, C, Story, V, half_close, refused
@@ -206,6 +211,64 @@ async def test_dragging_selects_a_part_of_time_and_a_click_a_connection(make_app
         await pilot.press("f")
         await pilot.click(Overview, offset=(LABEL + 5, 3))
         assert app.trace.view.focus == 2
+
+
+@pytest.mark.parametrize("size", [(80, 24), (160, 48)])
+async def test_while_dragging_the_part_that_would_be_selected_is_drawn(
+    make_app: MakeApp, size: tuple[int, int]
+) -> None:
+    app = make_app()
+    async with app.run_test(size=size) as pilot:
+        await pilot.pause()
+        overview = app.screen.query_one(Overview)
+        calm = overview.render().plain
+        await pilot.mouse_down(Overview, offset=(LABEL + 10, 0))
+        assert overview.render().plain == calm, "it may be but a click"
+        await pilot.hover(Overview, offset=(LABEL + 50, 0))
+        drawn = next(line for line in overview.render().plain.split("\n") if "├" in line)
+        assert (drawn.index("├"), drawn.index("┤")) == (LABEL + 10, LABEL + 50)
+        await pilot.hover(Overview, offset=(LABEL + 14, 0))
+        assert re.search(r"├───┤ \S+ \w+ to \S+ \w+", overview.render().plain), "words that find no room stand beside"
+        await pilot.hover(Overview, offset=(LABEL + 10, 0))
+        await pilot.mouse_up(Overview, offset=(LABEL + 10, 0))
+        assert overview.render().plain == calm
+        assert overview.span.whole
+
+
+async def test_the_wheel_zooms_around_the_mouse_and_back(make_app: MakeApp) -> None:
+    app = make_app()
+    async with app.run_test(size=(160, 48)) as pilot:
+        await pilot.pause()
+        overview = app.screen.query_one(Overview)
+        x, y = overview.region.offset
+        mouse: dict[str, Any] = {
+            "widget": overview, "x": LABEL + 100, "y": 3, "delta_x": 0, "delta_y": 0, "button": 0, "shift": False,
+            "meta": False, "ctrl": False, "screen_x": x + LABEL + 100, "screen_y": y + 3,
+        }  # fmt: skip
+        moment = overview._axis.time(100)
+        overview.post_message(events.MouseScrollUp(**mouse))
+        await pilot.pause()
+        assert not overview.span.whole
+        assert abs(overview._axis.time(100) - moment) <= 2 * overview._axis.step, "what is under the mouse stays there"
+        overview.post_message(events.MouseScrollDown(**mouse))
+        await pilot.pause()
+        assert overview.span.whole
+
+
+async def test_a_click_into_the_bar_in_focus_goes_to_that_moment(make_app: MakeApp) -> None:
+    app = make_app()
+    async with app.run_test(size=(160, 48)) as pilot:
+        await pilot.pause()
+        view, overview = app.trace.view, app.screen.query_one(Overview)
+        await pilot.click(Overview, offset=(LABEL + 5, 2))
+        assert app.trace.timeline[view.cursor].conn == 1
+        near = app.trace.timeline[view.cursor].time
+        assert near <= overview._axis.time(6)
+        await pilot.click(Overview, offset=(LABEL + 140, 2))
+        assert app.trace.timeline[view.cursor].time > near
+        before = view.cursor
+        await pilot.click(Overview, offset=(2, 2))
+        assert view.cursor == before, "beside the bar there is no moment"
 
 
 async def test_thousands_of_connections_are_a_river_and_one_is_two_keys_away(make_app: MakeApp) -> None:

@@ -313,3 +313,23 @@ async def test_ascii_sends_no_byte_above_127(make_app: MakeApp) -> None:
             assert sent.isascii() and "SYN" in sent
             await pilot.press("question_mark")
             await settled(pilot)
+
+
+async def test_a_click_picks_the_event_of_the_lane_among_those_of_a_row(make_app: MakeApp) -> None:
+    app = make_app()
+    async with app.run_test(size=(160, 48)) as pilot:
+        await pilot.pause()
+        ladder = app.screen.query_one(Ladder)
+        lines = ["".join(part.text for part in ladder.render_line(y)) for y in range(ladder.size.height)]
+        y = next(y for y, line in enumerate(lines) if "SYN_SENT" in line)
+        words = ("connect", "SYN_SENT", "SYN seq")
+        picked = []
+        for x in (lines[y].index(word) for word in words):
+            await pilot.click(Ladder, offset=(x, y))
+            event = app.trace.timeline[app.trace.view.cursor]
+            picked.append((event.name, event.side))
+        assert picked == [
+            ("syscall:enter", Side.CLIENT), ("socket:state", Side.CLIENT), ("packet:sent", Side.CLIENT),
+        ]  # fmt: skip
+        await pilot.click(Ladder, offset=(2, y))
+        assert app.trace.view.cursor == ladder._model.main(y - 1), "elsewhere: what the row is about"

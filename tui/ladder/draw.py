@@ -45,6 +45,20 @@ class Lanes:
         return 1 + self.time + 1 + self.app + 1 + self.socket + self.wire + 1 + self.kernel + self.server
 
 
+def lane_at(x: int, width: int, clock: str = "r") -> tuple[str, Side]:
+    """The lane at column ``x``, and whose it is: app, kernel, wire (nobody's), or an empty name for the time."""
+    lane = lanes(width, clock)
+    client, server = Side.CLIENT, Side.SERVER
+    for which, side, size in (
+        ("", Side.NONE, lane.time + 2), ("app", client, lane.app + 1), ("kernel", client, lane.socket),
+        ("wire", Side.NONE, lane.wire + 1), ("kernel", server, lane.kernel),
+    ):  # fmt: skip
+        if x < size:
+            return which, side
+        x -= size
+    return "app", server
+
+
 CLOCKS: Final = ("r", "d", "a", "e")
 """Ways to write a time, with tshark's letters: relative to the first event, delta, absolute (UTC), epoch."""
 _CLOCK_WORDS: Final = {"r": " time ms", "d": " +ms", "a": " UTC", "e": " epoch s"}

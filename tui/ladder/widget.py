@@ -11,13 +11,15 @@ from typing import ClassVar, Final
 
 from rich.segment import Segment
 from rich.style import Style
+from textual import events
 from textual.geometry import Region, Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from tracer.kinds import Lane, Side
 from tracer.relevant import Relevant
-from tracer.timeline import Timeline
+from tracer.timeline import Event, Timeline
 from tui.ladder import draw
 from tui.ladder.model import Model
 from tui.ladder.parts import Row
@@ -27,6 +29,11 @@ STRIPS: Final = 1024
 """Drawn lines that are kept."""
 MODELS: Final = 16
 """Connections whose rows are kept."""
+LANES: Final = {
+    Lane.PROGRAM: "app", Lane.THREAD: "app", Lane.EPOLL: "app", Lane.SOCKET: "kernel", Lane.QUEUE: "kernel",
+    Lane.TIMER: "kernel", Lane.WIRE: "wire",
+}  # fmt: skip
+"""Where the ladder draws an event (draw.lane_at)."""
 
 
 class Ladder(ScrollView, can_focus=True):
@@ -223,8 +230,15 @@ class Ladder(ScrollView, can_focus=True):
             return Style()
         return Style(color=colour, bold=not role.endswith("-on"))
 
-    async def on_click(self, event: object) -> None:
-        """The cursor to the row that was clicked."""
-        line = getattr(event, "y", 0) - 1 + self.scroll_offset.y
+    async def on_click(self, event: events.Click) -> None:
+        """The cursor to what was clicked: of the events in a row to the first one of that lane, if there is any."""
+        line = event.y - 1 + self.scroll_offset.y
         if 0 <= line < self._sight.count(self._model) and self._main(line) >= 0:
-            self.post_message(self.Moved(self._main(line)))
+            which, side = draw.lane_at(event.x, self.scrollable_content_region.width, self._clock)
+            orders = self._model.orders(self._sight.row(line))
+            of_lane = (order for order in orders if self._in_lane(self._timeline[order], which, side))
+            self.post_message(self.Moved(next(of_lane, self._main(line))))
+
+    @staticmethod
+    def _in_lane(event: Event, which: str, side: Side) -> bool:
+        return LANES.get(event.kind.lane) == which and (which == "wire" or event.side == side)

@@ -49,6 +49,9 @@ class Overlooking(Playing, Showing):
         """Closer around the cursor's moment, or further away."""
         cursor = self.view.cursor
         at = self.timeline[cursor].time if cursor != NOWHERE else 0
+        self._zoom(by, at)
+
+    def _zoom(self, by: int, at: int) -> None:
         self.query_one(Overview).span.zoom(by, *self._ends(), at)
         self._again()
 
@@ -75,3 +78,7 @@ class Overlooking(Playing, Showing):
     def on_overview_spanned(self) -> None:
         """A part of time was selected with the mouse."""
         self._again()
+
+    def on_overview_wheeled(self, message: Overview.Wheeled) -> None:
+        """The wheel was turned over a moment."""
+        self._zoom(message.by, message.moment)

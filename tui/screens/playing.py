@@ -209,7 +209,10 @@ class Playing(Picture):
         self.at_once()
 
     def on_overview_chosen(self, message: Overview.Chosen) -> None:
-        """The user points at a connection."""
-        self.view.focus_on(message.number)
-        self._overview_due = 0.0
-        self.at_once()
+        """The user points at a connection; at the one in focus: at a moment of it."""
+        view = self.view
+        if view.focus_on(message.number) or message.moment is None or not len(view.track):
+            self._overview_due = 0.0
+            self.at_once()
+        else:
+            self.action_go(view.track[view.track.place_at(message.moment) - 1])

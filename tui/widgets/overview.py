@@ -27,6 +27,8 @@ MANY: Final = 24
 """Connections past which they are looked at together too: more rows than that fit nowhere."""
 HIGH: Final = 5
 """Lines from which on there is room for a heading and an axis."""
+AXIS: Final = 1
+"""The line of the axis."""
 TICK: Final = 24
 """Cells from one time on the axis to the next."""
 
@@ -49,17 +51,24 @@ class Shown:
 
 
 class Overview(Widget):
-    """The rows around the connection in focus. A click focuses, dragging zooms."""
+    """The rows around the connection in focus. A click focuses, dragging selects, the wheel zooms."""
 
     class Chosen(Message):
-        """The user points at a connection."""
+        """The user points at a connection, and at a moment (ns) of it; None: beside its bar."""
 
-        def __init__(self, number: int) -> None:
+        def __init__(self, number: int, moment: int | None) -> None:
             super().__init__()
-            self.number = number
+            self.number, self.moment = number, moment
 
     class Spanned(Message):
         """The user has selected a part of time: it is to be drawn."""
+
+    class Wheeled(Message):
+        """The user wants to be closer to a moment (ns), or further away for `by` < 0."""
+
+        def __init__(self, by: int, moment: int) -> None:
+            super().__init__()
+            self.by, self.moment = by, moment
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -74,10 +83,15 @@ class Overview(Widget):
         """What was drawn of all connections."""
         self._pressed = -1
         """The cell where a mouse button went down; -1 while none is."""
+        self._dragged = -1
+        """The cell to which the mouse was moved since."""
+        self._start = 0
+        """ns, of the first connection: what moments are counted from."""
 
     def show(self, shown: Shown) -> None:
         """Draw this."""
         listing = shown.listing
+        self._start = listing.start
         start, stop = self.span.of(listing.start, shown.stop)
         width = max(self.size.width - LABEL - 1, 1)
         self._axis = Axis(start, stop, width, shown.until)
@@ -151,28 +165,61 @@ class Overview(Widget):
         return [syn, accept] if high else [accept]
 
     def render(self) -> Content:
-        return Content("\n").join(self._lines)
+        lines = list(self._lines)
+        if self._selects and lines:
+            lines[AXIS if len(lines) >= HIGH else -1] = self._selection()
+        return Content("\n").join(lines)
 
     # The mouse
+
+    @property
+    def _selects(self) -> bool:
+        """More than a click: it was moved with the button down."""
+        return self._pressed >= 0 and abs(self._dragged - self._pressed) > 1
+
+    def _selection(self) -> Content:
+        """The part of time between the cell where the button went down and where the mouse is: ├── 2 ms to 9 ms ──┤."""
+        first, last = sorted((self._pressed, self._dragged))
+        begin, end = self._axis.time(first) - self._start, self._axis.time(last + 1) - self._start
+        told, cells = f" {duration(begin)} to {duration(end)} ", last - first - 1
+        if len(told) <= cells:
+            return Content(" " * (LABEL + first) + f"├{told.center(cells, '─')}┤")
+        line = f"├{'─' * cells}┤"
+        right = LABEL + last + 1 + len(told) <= self.size.width
+        return Content(" " * (LABEL + first) + line + told if right else f"{told + line:>{LABEL + last + 1}}")
 
     def _cell(self, x: int) -> int:
         return max(0, min(x - LABEL, self._axis.width - 1))
 
     def on_mouse_down(self, event: events.MouseDown) -> None:
         self.capture_mouse()
-        self._pressed = self._cell(event.x) if event.x >= LABEL else -1
+        self._dragged = self._pressed = self._cell(event.x) if event.x >= LABEL else -1
+
+    def on_mouse_move(self, event: events.MouseMove) -> None:
+        if self._pressed >= 0:
+            self._dragged = self._cell(event.x)
+            self.refresh()
 
     def on_mouse_up(self, event: events.MouseUp) -> None:
         self.release_mouse()
-        pressed, self._pressed = self._pressed, -1
-        cell = self._cell(event.x)
-        if pressed >= 0 and abs(cell - pressed) > 1:
+        if self._pressed >= 0:
+            self._dragged = self._cell(event.x)
+        selects, pressed, cell = self._selects, self._pressed, self._dragged
+        self._pressed = self._dragged = -1
+        self.refresh()
+        if selects:
             self.span.select(self._axis.time(min(pressed, cell)), self._axis.time(max(pressed, cell) + 1))
             self.post_message(self.Spanned())
             return
         row = self._rows[event.y] if 0 <= event.y < len(self._rows) else None
         if row is not None:
-            self.post_message(self.Chosen(row.number))
+            self.post_message(self.Chosen(row.number, self._axis.time(pressed + 1) if pressed >= 0 else None))
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        self.post_message(self.Wheeled(1, self._axis.time(self._cell(event.x))))
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        self.post_message(self.Wheeled(-1, self._axis.time(self._cell(event.x))))
 
 
 __all__ = ["BARS", "LABEL", "Overview", "Shown"]
