@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import resource
 from dataclasses import replace
 from pathlib import Path
 
@@ -68,6 +70,43 @@ async def test_what_cannot_be_saved_is_said_in_a_sentence(make_app: MakeApp, tmp
         await pilot.press("x", "r")
         await settled(pilot)
         assert "Nothing can be saved from here" in noted(app)
+
+
+async def test_a_full_disk_leaves_no_half_of_a_picture(make_app: MakeApp, tmp_path: Path) -> None:
+    """RLIMIT_FSIZE stands in for it: write(2) fails half way in both."""
+    app = make_app()
+    app.trace.tools = replace(tools(), folder=tmp_path)
+    async with app.run_test(size=NARROW) as pilot:
+        await settled(pilot)
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, before[1]))
+        try:
+            app.trace.action_screenshot()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        await settled(pilot)
+        assert "The picture was not saved" in noted(app)
+    assert not list(tmp_path.iterdir())
+
+
+async def test_a_folder_that_may_not_be_entered_is_said_in_a_sentence(
+    make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Path.exists() has it; for root there is no such folder."""
+
+    def refuse(path: Path) -> bool:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    app = make_app()
+    app.trace.tools = tools()
+    async with app.run_test(size=NARROW) as pilot:
+        await settled(pilot)
+        monkeypatch.setattr(Path, "exists", refuse)
+        for save in (app.trace.action_save_recording, app.trace.action_screenshot, app.trace.action_save_event):
+            save()
+        monkeypatch.undo()
+        await settled(pilot)
+        assert noted(app).count("was not saved: Permission denied") == 3
 
 
 async def test_a_packet_is_taken_apart_once_it_is_looked_at(make_app: MakeApp) -> None:

@@ -24,6 +24,15 @@ if TYPE_CHECKING:
 _NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9._-]+")
 
 
+def _write(path: Path, text: str) -> None:
+    """A new file with this text, or none at all. Raises OSError."""
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError:
+        path.unlink(missing_ok=True)  # the disk is full: what is there now is no picture and no event
+        raise
+
+
 class Saving(Playing, Showing):
     """The picture with the keys of saving and copying."""
 
@@ -40,7 +49,10 @@ class Saving(Playing, Showing):
             getattr(self, f"action_{action}")()
 
     def path_for(self, ending: str) -> Path:
-        """Where something is saved: a name that no file has yet, from what is watched and the time of day."""
+        """Where something is saved: a name that no file has yet, from what is watched and the time of day.
+
+        Raises OSError where the folder may not be entered.
+        """
         stem = _NOT_IN_NAMES.sub("-", Path(self._title).stem).strip("-")[:40] or "synfin"
         day = datetime.fromtimestamp(self._wall() // 1_000_000_000, UTC)
         base = self.tools.folder / f"{stem}-{day:%Y%m%d-%H%M%S}"
@@ -54,19 +66,19 @@ class Saving(Playing, Showing):
         if self.tools.save is None:
             self.say("Nothing can be saved from here.")
             return
-        path = self.path_for(".pcapng")
         try:
+            path = self.path_for(".pcapng")
             count = self.tools.save(self.timeline, str(path))
         except OSError as failure:
-            self.say(f"The recording was not saved: {failure}")
+            self.say(f"The recording was not saved: {failure.strerror or failure}")
             return
         self.say(f"{count:,} events saved in {path}")
 
     def action_screenshot(self) -> None:
         """The view as an SVG picture."""
-        path = self.path_for(".svg")
         try:
-            path.write_text(self.app.export_screenshot(title=self._title), encoding="utf-8")
+            path = self.path_for(".svg")
+            _write(path, self.app.export_screenshot(title=self._title))
         except OSError as failure:
             self.say(f"The picture was not saved: {failure.strerror}")
             return
@@ -100,9 +112,9 @@ class Saving(Playing, Showing):
         if not text:
             self.say("There is no event to save yet.")
             return
-        path = self.path_for(".json")
         try:
-            path.write_text(text + "\n", encoding="utf-8")
+            path = self.path_for(".json")
+            _write(path, text + "\n")
         except OSError as failure:
             self.say(f"The event was not saved: {failure.strerror}")
             return
