@@ -62,8 +62,10 @@ class Network(Actor):
         """Take back a rule, or all."""
         self.relay.remove(rule)
 
-    def release(self) -> int:
-        """Let go on what `hold` has kept, in its order; how many packets."""
+    def release(self, least: int = 1, seconds: float = 1.0) -> int:
+        """Let go on what `hold` has kept, in its order; how many packets. What was sent before may not have
+        come to the relay yet, on a busy machine: so many at least are waited for, that long."""
+        self.relay.carry(lambda: self.relay.held >= least, seconds)
         return self.relay.release()
 
     def taken(self, rule: Rule) -> int:

@@ -141,19 +141,30 @@ class Relay:
 
     def run(self, until: int, cue: Callable[[], bool]) -> None:
         """Carry, and call `cue` whenever there is something to be read from the descriptor `until`, till it says no."""
-        while True:
-            now = time.monotonic()
-            while self._due and self._due[0][0] <= now:
-                _, _, target, frame = heapq.heappop(self._due)
-                target.waiting -= 1
-                self._send(target, frame)
-            rest = max(self._due[0][0] - time.monotonic(), 0.0) if self._due else None
-            for fd in select.select([until, *self._ports], [], [], rest)[0]:
-                if fd == until:
-                    if not cue():
-                        return
-                else:
-                    self._read(self._ports[fd])
+        while not self._turn((until,), None) or cue():
+            pass
+
+    def carry(self, enough: Callable[[], bool], seconds: float) -> None:
+        """In the middle of a step: go on carrying until it is enough, so many seconds at most."""
+        over = time.monotonic() + seconds
+        while not enough() and (rest := over - time.monotonic()) > 0:
+            self._turn((), rest)
+
+    def _turn(self, also: tuple[int, ...], most: float | None) -> bool:
+        """Hand on what is due, wait for more (so many seconds at most), take it; whether one of `also` is readable."""
+        now = time.monotonic()
+        while self._due and self._due[0][0] <= now:
+            _, _, target, frame = heapq.heappop(self._due)
+            target.waiting -= 1
+            self._send(target, frame)
+        waits = [seconds for seconds in (most, self._due[0][0] - now if self._due else None) if seconds is not None]
+        ready = select.select([*also, *self._ports], [], [], max(min(waits), 0.0) if waits else None)[0]
+        called = any(fd in also for fd in ready)
+        if called:  # what was sent before that word was given comes before it
+            ready = select.select([*self._ports], [], [], 0)[0]
+        for fd in ready:
+            self._read(self._ports[fd])
+        return called
 
     def _read(self, port: _Port) -> None:
         for _ in range(BATCH):

@@ -125,10 +125,7 @@ def keeps(me):
 def lets_go():
     @play.step("network", "lets it go")
     def goes(me):
-        import time
-        over = time.monotonic() + 5
-        while not me.relay.held and time.monotonic() < over:  # the relay may not have come to it yet
-            time.sleep(0.001)
+        me.relay.carry(lambda: me.relay.held == 1, 5)  # it may not have come to the relay yet
         me.say(f"held {me.relay.held} taken {me.taken(me.rule)}")
         me.release()
 sends_and_reads("hold", lets_go)
