@@ -62,6 +62,9 @@ class Looking:
     def output(self) -> None:
         return None
 
+    def covers(self) -> str:
+        return ""
+
     def ledger(self, conn: int) -> pane_facts.Ledger:
         made = pane_facts.Ledger(self.timeline, conn)
         made.refresh()
