@@ -65,8 +65,8 @@ def unseen(events: Iterable[Event]) -> int:
     many changes of state began in another state than the one before had ended in.
 
     Where a machine keeps BPF programs from running in some process, they do not run in a softirq that interrupts it
-    either (seen on a hosted virtual machine, in one timer softirq of a hundred: ftrace tells of them), and no count is
-    kept of that. But what was done in it shows in what comes after.
+    either (seen on a hosted virtual machine, in one timer softirq of a hundred: ftrace tells of them). How many there
+    were is known (trace:unseen), not what was done in them; but that shows in what comes after.
     """
     under_way: Counter[tuple[int, ...]] = Counter()
     states: dict[int, int] = {}

@@ -375,6 +375,7 @@ _RULES: Final[dict[str, Callable[[Timeline, Event], Link | None]]] = {
     "request:gone": _request_gone,
     **dict.fromkeys(("timewait:born", "timewait:rearmed"), _timewait),
     "timewait:expired": _expired,
-    **dict.fromkeys(("actor:step", "actor:report", "trace:note", "trace:lost", "process:exit"), lambda *_: None),
+    **dict.fromkeys(("actor:step", "actor:report", "process:exit"), lambda *_: None),
+    **dict.fromkeys(("trace:note", "trace:lost", "trace:unseen"), lambda *_: None),
 }
 """Kinds with a rule of their own; all others are caused by their packet's processing or by their thread's call."""

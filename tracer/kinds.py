@@ -408,6 +408,9 @@ KINDS: Final[tuple[Kind, ...]] = (
     Kind("task:state", Lane.PROGRAM, Ring.NONE, "a goroutine or other task changes its state", TASK),
     Kind("polldesc:change", Lane.EPOLL, Ring.NONE, "a poll descriptor changes, or is looked at", POLL),
     Kind("poller:asks", Lane.PROGRAM, Ring.NONE, "a runtime asks epoll what is ready", ASKS),
+    Kind("trace:unseen", Lane.TRACE, Ring.NONE, "softirqs of the machine ran in which the kernel ran no probe", (
+        Field("softirqs", "u64", "softirqs", "how many (timers, packets) while it was traced; known at the end"),
+    )),
 )  # fmt: skip
 """The table of kinds. A kind's number is its position + 1."""
 

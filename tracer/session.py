@@ -43,6 +43,8 @@ class Losses:
 
     written: int = 0
     lost: int = 0
+    unseen: int = 0
+    """Softirqs in which no probe was run (tracer.kernel.softirqs), known when the source has stopped: no events."""
 
 
 class EventSource(Protocol):
@@ -109,7 +111,7 @@ class Session:
         self._derive, self._recorders = list(derive), list(recorders)
         self._keep, self._period = keep, PERIOD if keep else RECORDING_PERIOD
         self._held = merge([])
-        self._lost_before = 0
+        self._lost_before = self._unseen_before = 0
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
         self._pumping = threading.Lock()
@@ -121,7 +123,8 @@ class Session:
     def losses(self) -> Losses:
         """Of all sources together."""
         every = [source.losses() for source in self._sources]
-        return Losses(sum(each.written for each in every), sum(each.lost for each in every))
+        counts = ((each.written, each.lost, each.unseen) for each in every)
+        return Losses(*map(sum, zip(*counts, strict=True)))
 
     def pump(self, *, final: bool = False) -> int:
         """Drain every source once and append what is old enough (everything if ``final``); how many were appended."""
@@ -159,10 +162,14 @@ class Session:
     def _loss_notice(self) -> Batch:
         """A loss is an event too: drawn where it was noticed, counted exactly."""
         builder = BatchBuilder(Source.TRACER, Evidence.REPORTED)
-        lost = self.losses().lost
+        losses = self.losses()
+        lost, unseen = losses.lost, losses.unseen
         if lost > self._lost_before:
             builder.add("trace:lost", self._clock(), {"lost": lost - self._lost_before, "total": lost})
             self._lost_before = lost
+        if unseen > self._unseen_before:
+            builder.add("trace:unseen", self._clock(), {"softirqs": unseen - self._unseen_before})
+            self._unseen_before = unseen
         return builder.take()
 
     def start(self) -> None:

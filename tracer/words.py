@@ -355,6 +355,7 @@ def _asks(event: Event) -> str:
 _WORDS: Final[dict[str, Callable[[Event], str]]] = {
     "trace:note": lambda e: clean(e["text"]),
     "trace:lost": lambda e: f"{e['lost']} events lost here, {e['total']} in all",
+    "trace:unseen": lambda e: f"softirqs of this machine in which the kernel ran no probe: {e['softirqs']}",
     "trace:anomaly": lambda e: clean(e["text"]),
     "actor:step": lambda e: f"[{e['step']}] {clean(e['actor'])}: {clean(e['text'])}",
     "actor:report": lambda e: f"{clean(e['actor'])}: {clean(e['text'])}",

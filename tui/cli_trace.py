@@ -302,6 +302,9 @@ def _tell(feed: TraceFeed) -> None:
     skipped = sum(status.missed for status in feed.kernel.status()) if feed.kernel is not None else 0
     if skipped:  # recursion_misses: nobody knows whether it would have been recorded
         _remark(f"{skipped} runs of probes were passed over by the kernel: each may have been an event more")
+    unseen = ", ".join(f"{n} {vector}" for vector, n in feed.kernel.unseen.items()) if feed.kernel is not None else ""
+    if unseen:
+        _remark(f"in some softirqs of this machine the kernel ran no probe ({unseen}): what they did is not here")
 
 
 def _farewell(feed: TraceFeed, request: Request) -> None:

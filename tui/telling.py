@@ -21,7 +21,7 @@ from tui.widgets.inspector import Line, Section
 from tui.widgets.pane import link as linked
 
 SHOWN_EFFECTS = 4
-IN_WORDS = frozenset({"trace:note", "trace:lost", "trace:anomaly", "actor:step", "actor:report"})
+IN_WORDS = frozenset({"trace:note", "trace:lost", "trace:unseen", "trace:anomaly", "actor:step", "actor:report"})
 """Kinds of which the text is a sentence."""
 
 

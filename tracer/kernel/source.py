@@ -32,6 +32,7 @@ from tracer.kernel.reasons import Reasons
 from tracer.kernel.ring import MappedRing, Tallies, Tally
 from tracer.kernel.seed import Seeder
 from tracer.kernel.settle import settle
+from tracer.kernel.softirqs import Softirqs
 from tracer.kernel.symbols import addresses
 from tracer.kernel.syscalls import CALL, DATA_CALLS, EPOLL_CALLS, FD_CALLS, numbers
 from tracer.kinds import STRIDE, Ring
@@ -115,6 +116,9 @@ class KernelSource:
         self._rings: dict[Ring, MappedRing] = {}
         self._queues = {ring: _Queue(np.zeros((0, STRIDE[ring] - 8), np.uint8)) for ring in RINGS}
         self._tallies: Tallies | None = None
+        self._softirqs: Softirqs | None = None
+        self.unseen: dict[str, int] = {}
+        """After `stop`: softirqs in which no probe was run, by vector, as far as that can be known."""
         self._counts = dict.fromkeys(RINGS, Tally(0, 0))
         self._clock = Clock()
         self._seeder = Seeder()
@@ -158,6 +162,9 @@ class KernelSource:
             self._rings[ring] = MappedRing(self._module.map_fd(name), self.ring_bytes[ring], STRIDE[ring])
         self._tallies = Tallies(self._module.map_fd("tallies"))
         self._status = [self._put_on(probe, types, symbols, mode) for probe in PROBES]
+        if any(program.name == "on_softirq_exit" for program in self._attached):
+            self._softirqs = Softirqs.of_map(self._map("softirqs"))
+            self._softirqs.begin()
         for process in followed.processes | followed.members:
             self._seeder.show(process)
 
@@ -313,9 +320,9 @@ class KernelSource:
         return dict(self._counts)
 
     def losses(self) -> Losses:
-        """Written and lost records of all rings."""
-        counts = self.tallies().values()
-        return Losses(sum(count.written for count in counts), sum(count.lost for count in counts))
+        """Written and lost records of all rings; after `stop` the softirqs too in which no probe was run."""
+        counts, unseen = self.tallies().values(), sum(self.unseen.values())
+        return Losses(sum(count.written for count in counts), sum(count.lost for count in counts), unseen)
 
     def status(self) -> list[Status]:
         """Every probe: on, or off and why."""
@@ -333,6 +340,8 @@ class KernelSource:
     def stop(self) -> None:
         """Take the probes off; a last `drain` brings what is still in the rings. Twice is allowed."""
         self._status = self.status()
+        if self._softirqs is not None:
+            self.unseen, self._softirqs = self._softirqs.end(), None
         for program in self._attached:
             program.close()
         self._attached = []
@@ -348,7 +357,7 @@ class KernelSource:
         for mapped in self._rings.values():
             with contextlib.suppress(BufferError):
                 mapped.close()
-        self._attached, self._rings, self._tallies = [], {}, None
+        self._attached, self._rings, self._tallies, self._softirqs = [], {}, None, None
         if self._module is not None:
             self._module.close()
             self._module = None

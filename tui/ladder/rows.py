@@ -29,14 +29,14 @@ from tracer.segments import ACK, FIN, RST, SYN
 from tracer.states import State
 from tracer.task_fields import WAITING
 from tracer.timeline import Event
-from tracer.words import LIBC, call, clean, ready, unacked, unread
+from tracer.words import LIBC, call, clean, message, ready, unacked, unread
 from tracer.words import flags as flag_names
 from tui.ladder.parts import Arrow, End, Held, Memory, Row, Saved
 
 GAP: Final = 200_000_000
 """ns without any event after which a row is put in that names the gap: people see a fifth of a second."""
 
-_PLAIN: Final = frozenset({"shutdown", "close", "bind", "listen", "epoll_ctl"})
+_PLAIN: Final = frozenset({"shutdown", "close", "bind", "listen", "epoll_ctl", "setsockopt"})
 """Calls of which nobody expects more than 0."""
 
 
@@ -67,8 +67,8 @@ class Rows:
             self.title(event, f"{event['step']}. {clean(event['actor'])}: {clean(event['text'])}")
         elif event.name == "trace:lost":
             self.title(event, f"{event['lost']} events were lost here")
-        elif event.name == "trace:note":
-            self.title(event, clean(event["text"]))
+        elif event.name in ("trace:note", "trace:unseen"):
+            self.title(event, message(event))
         elif event.number in PACKETS:
             self._packet(event)
         elif event.name == "network:dropped":
@@ -366,13 +366,14 @@ class Rows:
             row = self.rows[at]
             self.rows[at] = replace(row, orders=(*row.orders, event.order), stage=7)
             if value != "0" or event.call not in _PLAIN:
-                self._show(side, app=tuple(f"{text} = {value}" for text in self._end(side).app))
+                words = self._end(side).app
+                self._show(side, app=(f"= {value}", *(f"{text} = {value}" for text in words)))  # an errno may be long
         else:
             if self._open() and not self._end(side).app and self.rows[-1].stage >= 3:
                 self._quietly(event)  # the segment in this row is what it waited for
             else:
                 self._place(event, 0, side=side, begins=True)
-            self._show(side, app=(f"{name}() = {value}", f"{name}({event.fd}) = {value}"))
+            self._show(side, app=(f"= {value}", f"{name}() = {value}", f"{name}({event.fd}) = {value}"))
 
     def _sleeps(self, event: Event, side: Side) -> None:
         at, _ = self.memory.calls[event.tid]

@@ -160,9 +160,19 @@ int on_netif_receive_skb(volatile u64 *ctx)
     return packet(skb, dev, from, len - skb_data_len(skb, TYPED), len, 0, PACKET_RECEIVED, at);
 }
 
+/* How many softirqs of a vector ended here. The kernel counts them too (tracer.kernel.softirqs says what for); those of
+ * one processor never nest, so no two programs count at once. */
+struct softirqs { u64 seen[4]; };                           /* TIMER 1, NET_TX 2, NET_RX 3: include/linux/interrupt.h */
+BPF_PERCPU_ARRAY(softirqs, struct softirqs, 1);
+
 /* the end of the softirq in which packets are received: nothing after it was caused by them */
 int on_softirq_exit(volatile u64 *ctx)
 {
+    u64 vector = ctx[0];
+    int zero = 0;
+    struct softirqs *n = softirqs.lookup(&zero);
+    if (n && vector < 4)
+        n->seen[vector]++;
     struct here *at = here();
     if (at && (at->packet | at->dirty | at->ready | at->knocks))
         leave_packet(at);
