@@ -160,7 +160,7 @@ def programs(facts: Facts, seen: Seen) -> Lines:
         lines += Content(f"{clean(world.step['actor'])}: {clean(world.step['text'])}").wrap(56)
     if not threads and not tasking:
         lines += Content("No thread is known here: they have ended, or no probe watched the scheduler.").wrap(42)
-    return Lines("Programs", (*lines, *legend), right=f"{len(threads)} threads")
+    return Lines("Programs", (*lines, *legend), right=f"{len(threads)} thread{'s' * (len(threads) != 1)}")
 
 
 def _tasks(pid: int, facts: Facts, seen: Seen, first: int, now: int) -> list[Content]:

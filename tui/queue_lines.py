@@ -62,7 +62,10 @@ def pane_lines(world: World, conn: int) -> list[Content]:
         lines += poll_lines(world, pid, descriptors(world, conn, pid))
     for pid in sorted(pids):
         lines += _descriptors(world, pid)
-    return lines or [Content("Nothing is known of any queue: that takes kernel probes or sock_diag.")]
+    nothing = (
+        "Nothing is known of any queue at this moment. Kernel probes or sock_diag tell of queues once there are any."
+    )
+    return lines or Content(nothing).wrap(56)
 
 
 def _gauged(name: str, value: int, limit: int, more: str = "", shown: str = "", top: str = "") -> Content:

@@ -34,6 +34,14 @@ def test_the_header_says_everything_where_there_is_room() -> None:
     )
 
 
+def test_a_title_is_not_cut_where_the_address_that_gave_way_made_room() -> None:
+    facts = HeaderFacts(
+        title="keepalive.pcapng", mode="REPLAY", held=True, connection=1, ends="127.0.0.1:59472 → 127.0.0.1:8080",
+        ends_short=":59472→:8080", probes=tuple(Probe(f"group {n}", True) for n in range(12)),
+    )  # fmt: skip
+    assert header_line(facts, 80).plain == " keepalive.pcapng   ‖ REPLAY   0 lost   #1 :59472→:8080   probes: all 12"
+
+
 def test_a_name_from_outside_is_text_and_cannot_steer_the_terminal() -> None:
     line = header_line(HeaderFacts(title="\x1b[2J[bold]x[/bold]\u202e"), 160)
     assert "·[2J[bold]x[/bold]·" in line.plain

@@ -333,3 +333,14 @@ async def test_a_click_picks_the_event_of_the_lane_among_those_of_a_row(make_app
         ]  # fmt: skip
         await pilot.click(Ladder, offset=(2, y))
         assert app.trace.view.cursor == ladder._model.main(y - 1), "elsewhere: what the row is about"
+
+
+async def test_a_remark_is_not_piled_on_itself(make_app: MakeApp) -> None:
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("G", "right_curly_bracket", "right_curly_bracket", "right_curly_bracket")
+        await pilot.pause()
+        assert [note.message for note in app._notifications] == ["No later change of state in this connection."]
+        await pilot.press("apostrophe")
+        await pilot.pause()
+        assert len(app._notifications) == 2, "another one is"

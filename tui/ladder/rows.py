@@ -366,14 +366,13 @@ class Rows:
             row = self.rows[at]
             self.rows[at] = replace(row, orders=(*row.orders, event.order), stage=7)
             if value != "0" or event.call not in _PLAIN:
-                words = self._end(side).app
-                self._show(side, app=(f"= {value}", *(f"{text} = {value}" for text in words)))  # an errno may be long
+                self._show(side, app=_returned(value, self._end(side).app))
         else:
             if self._open() and not self._end(side).app and self.rows[-1].stage >= 3:
                 self._quietly(event)  # the segment in this row is what it waited for
             else:
                 self._place(event, 0, side=side, begins=True)
-            self._show(side, app=(f"= {value}", f"{name}() = {value}", f"{name}({event.fd}) = {value}"))
+            self._show(side, app=_returned(value, (f"{name}()", f"{name}({event.fd})")))
 
     def _sleeps(self, event: Event, side: Side) -> None:
         at, _ = self.memory.calls[event.tid]
@@ -395,3 +394,9 @@ class Rows:
         if self._open() and not self._end(side).queue:
             emptied = "rxq 0B" if "rxq" in before else "txq 0B"
             self._show(side, queue=text or emptied)
+
+
+def _returned(value: str, calls: tuple[str, ...]) -> tuple[str, ...]:
+    """A call in words with what it returned; an errno, which may be long, finds room even where the call does not."""
+    whole = tuple(f"{text} = {value}" for text in calls)
+    return (f"= {value}", *whole) if value.startswith("E") else whole

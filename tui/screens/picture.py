@@ -63,6 +63,8 @@ FLOOD: Final = 1_000
 """Events since the last look past which a riding inspector tells of the event alone."""
 PARTS: Final = 2
 """Parts of the timeline that are searched between two frames, ten milliseconds or so each."""
+REMARK_SECONDS: Final = 4.0
+"""A remark in the corner stays that long."""
 LONG: Final = 1_000
 """Events to fold past which the answer is worked out in another thread: a key is to be answered in 100 ms."""
 PATIENCE: Final = 20_000
@@ -110,6 +112,8 @@ class Picture(Screen[None]):
         self._inspected = 0
         """Events of the connection when it was asked last."""
         self._fitted = Size(0, 0)
+        self._said = ("", 0.0)
+        """The last remark, and until when it stands."""
         self._facts = Facts(question(self.view))
 
     @property
@@ -422,5 +426,8 @@ class Picture(Screen[None]):
         return self._facts
 
     def say(self, words: str) -> None:
-        """A remark in the corner for some seconds; never markup."""
-        self.notify(words, timeout=4, markup=False)
+        """A remark in the corner for some seconds; never markup, and not again while it still stands there."""
+        said, until = self._said
+        if words != said or self._clock() >= until:
+            self._said = words, self._clock() + REMARK_SECONDS
+            self.notify(words, timeout=REMARK_SECONDS, markup=False)

@@ -79,7 +79,7 @@ def header_line(facts: HeaderFacts, width: int) -> Content:
 
 
 def _fit(parts: list[_Part], width: int) -> list[tuple[str, str]]:
-    """Shorten, then drop, by rank, until the parts and the gaps between them fit."""
+    """Shorten, then drop, by rank, until parts and gaps fit; what need not have been cut comes back."""
     texts = [part.text for part in parts]
     by_rank = sorted(range(len(parts)), key=lambda i: -parts[i].rank)
 
@@ -93,6 +93,10 @@ def _fit(parts: list[_Part], width: int) -> list[tuple[str, str]]:
     for i in by_rank:
         if over() and parts[i].rank:
             texts[i] = ""
+    for i in reversed(by_rank):
+        if texts[i] and texts[i] != parts[i].text:
+            texts[i], cut = parts[i].text, texts[i]
+            texts[i] = cut if over() else texts[i]
     return [(text, part.style) for text, part in zip(texts, parts, strict=True) if text]
 
 

@@ -15,6 +15,7 @@ import pytest
 from rich.cells import cell_len
 
 from scenarios import recordings
+from tests.tui.stories import C, Story
 from tracer.batch import BatchBuilder
 from tracer.events import NUMBER
 from tracer.kinds import Evidence, Side, Source
@@ -298,3 +299,16 @@ def test_where_each_event_is_a_row_the_lanes_go_on_all_the_same(monkeypatch: pyt
 if __name__ == "__main__":
     for size in WIDTHS:
         (HERE / f"half-close-{size}.txt").write_text("\n".join(picture(half_close(), size)) + "\n", encoding="utf-8")
+
+
+def test_a_long_errno_is_not_cut_off_and_a_plain_success_is_not_told() -> None:
+    story = Story()
+    story.state(0, 1, C, State.CLOSE, State.SYN_SENT)
+    story.call(1, 1, C, "connect", 7)
+    story.call(2, 1, C, "connect", 7, ret=-115)
+    story.call(3, 1, C, "setsockopt", 7)
+    story.call(4, 1, C, "setsockopt", 7, ret=0)
+    timeline = story.onto()
+    narrow, wide = (" ".join(picture(timeline, width)) for width in (80, 160))
+    assert " = EINPROGRESS " in narrow and "connect(7) = EINPROGRESS" in wide
+    assert "setsockopt" in narrow and "…" not in narrow
