@@ -314,7 +314,7 @@ class LargeFeed:
             return True
         if self._read:
             if not opened.full:
-                self.timeline.append(opened.reread.finish(self.catalogue.last_time))
+                self.timeline.append(opened.reread.finish())
             opened.told = True
             return True
         return False

@@ -60,6 +60,8 @@ class Log(NamedTuple):
     """Columns of inferred changes of state."""
 
     stream: Array
+    frame: Array
+    """That of the segment which led to it, whosever it was; 0 for a timer."""
     time: Array
     row: Array
     old: Array
@@ -67,7 +69,7 @@ class Log(NamedTuple):
     certainty: Array
 
 
-_LOGGED: Final = {"stream": "u4", "time": "i8", "row": "u1", "old": "u1", "new": "u1", "certainty": "u1"}
+_LOGGED: Final = {"stream": "u4", "frame": "u4", "time": "i8", "row": "u1", "old": "u1", "new": "u1", "certainty": "u1"}
 """How they are kept."""
 
 
@@ -80,23 +82,25 @@ class _Changes(FastInference):
 
     def log(self, rows: Array, streams: Array) -> Log:
         """What the next segments tell."""
+        names = ("place", "stream", "time", "row", "old", "new", "trigger", "certainty")
         if self._fast is not None:
             found = self._fast.feed(rows, streams, 0, 0)
-            return self._log({name: found[name] for name in (*Log._fields, "trigger")})
+            return self._log({name: found[name] for name in names}, rows["frame"])
         self._entries = []
         self.feed(rows, streams)
-        names = ("stream", "time", "row", "old", "new", "trigger", "certainty")
         columns = np.array(self._entries, "i8").reshape(-1, len(names)).T
-        return self._log(dict(zip(names, columns, strict=True)))
+        return self._log(dict(zip(names, columns, strict=True)), rows["frame"])
 
     @staticmethod
-    def _log(columns: dict[str, Array]) -> Log:
+    def _log(columns: dict[str, Array], frames: Array) -> Log:
         keep = columns["trigger"] != FORGOTTEN
+        place = columns.pop("place")
+        columns["frame"] = np.where(place < 0, 0, frames[place])
         return Log(*(columns[name][keep] for name in Log._fields))
 
     def _told(self, entries: Iterable[Entry]) -> list[Any]:
         """Plain or compiled, what is found comes by here: as entries of the log, of which no objects are made."""
-        self._entries += [tuple(entry[2:9]) for entry in entries]
+        self._entries += [(entry[0], *entry[2:9]) for entry in entries]
         return []
 
 
@@ -196,15 +200,20 @@ class Catalogue:
         client, server = self._both(self._rows[stream])
         return (client[0], client[1], client[2]), (server[0], server[1], server[2])
 
+    def changes(self, stream: int, begin: int = 0) -> tuple[Log, int]:
+        """The connection's changes of state among those inferred from the ``begin``-th on, and how many those are."""
+        count = len(self._log["certainty"])
+        mine = np.flatnonzero(self._log["stream"].values[begin:count] == stream) + begin
+        return Log(*(self._log[name].values[mine] for name in Log._fields)), count
+
     def lives(self, stream: int) -> dict[Side, Life]:
         """The states of both ends, as far as anything was inferred."""
-        count = len(self._log["certainty"])
         lives: dict[Side, Life] = {}
         client = int(self._rows["client_row"][stream])
-        for i in np.flatnonzero(self._log["stream"].values[:count] == stream).tolist():
-            one = {name: int(column.values[i]) for name, column in self._log.items()}
-            life = lives.setdefault(Side.CLIENT if one["row"] == client else Side.SERVER, Life())
-            life.change(one["time"], one["old"], one["new"], corrected=one["certainty"] == Certainty.CORRECTED)
+        log, _ = self.changes(stream)
+        for _, _, time, row, old, new, certainty in zip(*(column.tolist() for column in log), strict=True):
+            life = lives.setdefault(Side.CLIENT if row == client else Side.SERVER, Life())
+            life.change(time, old, new, corrected=certainty == Certainty.CORRECTED)
         return lives
 
     def troubles(self, stream: int, name: str) -> list[int]:

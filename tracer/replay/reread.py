@@ -4,6 +4,10 @@ A reader of blocks does not know connections, so those of one are picked out by 
 may have had other connections afterwards; an engine of its own, begun at the connection's first packet, tells which
 segments are its own. What comes out is what a session would have put on the timeline: packets with their findings, and
 the changes of state that follow from them, each with its connection, side and (inferred) end.
+
+The changes are those that the catalogue has noted. They do not follow from the connection's own packets alone: a SYN
+finds an end that still waits after the connection before, and the SYN of the next one ends a TIME_WAIT (RFC 9293
+section 3.6.1).
 """
 
 from __future__ import annotations
@@ -20,9 +24,9 @@ from tracer.kinds import Side
 from tracer.replay.analysis import REUSED_PORTS
 from tracer.replay.catalogue import Catalogue
 from tracer.replay.engine import Replay
-from tracer.replay.infer import Found
-from tracer.replay.infer_engine import FastInference
+from tracer.replay.infer import Found, Pair
 from tracer.replay.infer_events import STATE, StateEvents
+from tracer.replay.infer_rows import UNSEEN, Change
 from tracer.segments import SEGMENT
 
 Array = NDArray[Any]
@@ -37,10 +41,17 @@ class Reread:
         self.packets = 0
         """Packets of the connection so far."""
         self._to_batch = to_batch
+        self._catalogue = catalogue
         self._row = catalogue.rows[number - 1].copy()
-        self._ends = catalogue.ends(number - 1)
-        self._replay, self._inference = Replay(), FastInference()
-        self._states = StateEvents()
+        self._ends = client, server = catalogue.ends(number - 1)
+        self._replay, self._states = Replay(), StateEvents()
+        turned = int(self._row["client_row"])
+        points = (server, client) if turned else (client, server)
+        self._pair = Pair(self._states.inference, 0, number, points, turned)
+        self._changes: list[tuple[int, Change]] = []
+        """Frame (0 for a timer) and change, of those that are still to come."""
+        self._read = 0
+        """How many of the catalogue's changes have been looked at."""
 
     def feed(self, segments: Array) -> Batch:
         """The events of the connection in a block; the segments may be of anybody."""
@@ -55,12 +66,33 @@ class Reread:
         if not self.packets and self._row["reused"]:
             table["analysis"][0] |= REUSED_PORTS
         self.packets += len(mine)
-        changes = self._inference.feed(mine, np.full(len(mine), self.number, np.uint32))
-        return self._whose(self._insert(batch, changes))
+        return self._whose(self._states.insert(batch, self._found(mine["frame"], int(mine["time"].astype("u8").max()))))
 
-    def finish(self, now: int) -> Batch:
-        """What time brought about up to ``now`` (ns), the capture's end: a TIME_WAIT that was over by then."""
-        return self._whose(self._insert(self._to_batch(np.zeros(0, SEGMENT)), self._inference.advance(now)))
+    def finish(self) -> Batch:
+        """What came after the connection's last packet: a TIME_WAIT that was over then, or ended by a SYN."""
+        self._look()
+        rest = [Found(-1, self._pair, change) for _, change in self._changes]
+        self._changes = []
+        return self._whose(self._states.insert(self._to_batch(np.zeros(0, SEGMENT)), rest))
+
+    def _look(self) -> None:
+        """Take over what the catalogue has noted since."""
+        log, self._read = self._catalogue.changes(self.number - 1, self._read)
+        log = log._replace(time=log.time.astype("u8"))  # as on the timeline: a damaged stamp may be beyond 2262
+        for _, frame, time, row, old, new, certainty in zip(*(column.tolist() for column in log), strict=True):
+            self._changes.append((frame, Change(time, row, old, new, UNSEEN, certainty)))
+
+    def _found(self, frames: Array, now: int) -> list[Found]:
+        """The changes up to the last of these frames of ours, at ``now`` (ns), by the frame that each goes behind."""
+        self._look()
+        last, count = int(frames[-1]), 0
+        for frame, change in self._changes:
+            if frame > last or (not frame and change.time > now):
+                break
+            count += 1
+        due, self._changes = self._changes[:count], self._changes[count:]
+        behind = np.searchsorted(frames, [frame for frame, _ in due], side="right") - 1
+        return [Found(place, self._pair, change) for place, (_, change) in zip(behind.tolist(), due, strict=True)]
 
     def _between_us(self, segments: Array) -> NDArray[np.bool_]:
         ends = []
@@ -70,11 +102,6 @@ class Reread:
         there, back = ends[0] & ends[1], ends[2] & ends[3]
         same: NDArray[np.bool_] = (there | back) & (segments["frame"] >= self._row["first_frame"])
         return same
-
-    def _insert(self, batch: Batch, changes: list[Found]) -> Batch:
-        for change in changes:
-            change.pair.client = int(self._row["client_row"])
-        return self._states.insert(batch, changes)
 
     def _whose(self, batch: Batch) -> Batch:
         """Connection and side of each event, a packet's its sender's; states are of ends, as tracer.identity has it."""
