@@ -12,9 +12,8 @@ from typing import ClassVar, Final
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
-from textual.geometry import Region, Size
+from textual.geometry import Region
 from textual.message import Message
-from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from tracer.kinds import Lane, Side
@@ -24,6 +23,7 @@ from tui.ladder import draw
 from tui.ladder.model import Model
 from tui.ladder.parts import Row
 from tui.ladder.sight import Found, Sight
+from tui.widgets.scrolled import Scrolled
 
 STRIPS: Final = 1024
 """Drawn lines that are kept."""
@@ -36,7 +36,7 @@ LANES: Final = {
 """Where the ladder draws an event (draw.lane_at)."""
 
 
-class Ladder(ScrollView, can_focus=True):
+class Ladder(Scrolled, can_focus=True):
     """Rows of one connection up to a limit, with a cursor."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"ladder--cursor", "ladder--header", "ladder--title", "ladder--dim"}
@@ -117,21 +117,11 @@ class Ladder(ScrollView, can_focus=True):
         row = self._model.row_of(cursor) if cursor >= 0 else -1
         before, self._cursor = self._cursor, self._sight.line(row) if row >= 0 else -1
         count = self._sight.count(self._model)
-        self._measure(Size(self.scrollable_content_region.width, count + 1 + (present is not None)))
+        self.measure(count + 1 + (present is not None))
         if self._cursor >= 0 and self._cursor != before:
             height = 3 if present is not None and self._cursor == count - 1 else 2
             self.scroll_to_region(Region(0, self._cursor, 1, height), animate=False, force=True)
         self.refresh()
-
-    def _measure(self, size: Size) -> None:
-        """There is that much to scroll over. Only a scrollbar that comes or goes is worth a layout of the screen."""
-        room, before = self.container_size.height, self.virtual_size
-        if size.width != before.width or (size.height > room) is not (before.height > room):
-            self.virtual_size = size
-        elif size != before:
-            self.set_reactive(Ladder.virtual_size, size)
-            if self.show_vertical_scrollbar:
-                self.vertical_scrollbar.window_virtual_size = size.height
 
     def move(self, by: int) -> None:
         """Move the cursor by rows; over gaps, which are nobody's event. Keys may come faster than they are shown."""

@@ -7,22 +7,23 @@ ladder a pane is a column, below 120 columns it takes the ladder's place.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import zip_longest
 
-from textual.containers import VerticalScroll
 from textual.content import Content
+from textual.selection import Selection
+from textual.strip import Strip
 from textual.style import Style
-from textual.widget import Widget
-from textual.widgets import Static
+from textual.visual import Visual
+
+from tui.widgets.scrolled import Scrolled
 
 
-class Pane(VerticalScroll, can_focus=False):
-    """The base of all panes. `show` a document; an equal one costs nothing."""
+class Pane(Scrolled, can_focus=False):
+    """The base of all panes. `show` a document; equal ones cost nothing, nor do equal lines."""
 
     _document: object = None
     _drawn: tuple[object, int] = (None, 0)
-
-    def compose(self) -> Sequence[Widget]:
-        return [Static("", classes="pane-text", markup=False)]
+    _lines: Sequence[Content] = ()
 
     def show(self, document: object) -> None:
         """Draw this."""
@@ -40,8 +41,7 @@ class Pane(VerticalScroll, can_focus=False):
     @property
     def text(self) -> str:
         """What is drawn, bare."""
-        content = self.query_one(".pane-text", Static).content
-        return content.plain if isinstance(content, Content) else str(content)
+        return "\n".join(line.plain for line in self._lines)
 
     def on_resize(self) -> None:
         self._draw()
@@ -51,7 +51,11 @@ class Pane(VerticalScroll, can_focus=False):
         if not width or self._document is None or (self._document, width) == self._drawn:
             return
         self._drawn = (self._document, width)
-        self.query_one(".pane-text", Static).update(Content("\n").join(self.lines(self._document, width)))
+        before, self._lines = self._lines, self.lines(self._document, width)
+        self.measure(len(self._lines))
+        for at, (old, new) in enumerate(zip_longest(before, self._lines, fillvalue=None)):
+            if old is None or new is None or not new.is_same(old):
+                self.refresh_line(at)
         lit = self.lit(self._document)
         if lit >= 0:
             self.call_after_refresh(self._reveal, lit)
@@ -60,6 +64,23 @@ class Pane(VerticalScroll, can_focus=False):
         top, height = round(self.scroll_y), max(self.size.height, 1)
         if not top <= line < top + height - 1:
             self.scroll_to(y=max(line - height // 2, 0), animate=False)
+
+    def render_line(self, y: int) -> Strip:
+        """Line ``y`` of what is in sight."""
+        at, width, style = y + self.scroll_offset.y, self.scrollable_content_region.width, self.visual_style
+        if at >= len(self._lines):
+            return Strip.blank(width, style.rich_style)
+        line, chosen = self._lines[at], self.text_selection
+        span = chosen.get_span(at) if chosen is not None else None
+        if span is not None:
+            colours = self.screen.get_component_styles("screen--selection")
+            line = line.stylize(Style.from_styles(colours), span[0], span[1] if span[1] >= 0 else None)
+        strip = next(iter(Visual.to_strips(self, line, width, 1, style, apply_selection=False)), Strip.blank(0))
+        return strip.extend_cell_length(width, style.rich_style).apply_offsets(0, at)
+
+    def get_selection(self, selection: Selection) -> tuple[str, str] | None:
+        """What was chosen with the mouse."""
+        return selection.extract(self.text), "\n"
 
 
 def title_line(title: str, width: int, rule: str = "─", right: str = "") -> Content:

@@ -23,18 +23,20 @@ def gauge(value: int, limit: int, cells: int = GAUGE) -> Content:
 
 
 class Queues(Widget):
-    """The lines, under a rule."""
+    """The lines, under a rule. The room they take only grows: the ladder above is not to jump from event to event."""
 
     _shown: tuple[str, Sequence[Content]] = ("", ())
+    _room = 0
 
     def show(self, title: str, lines: Sequence[Content]) -> None:
         """Draw these."""
         if (title, lines) != self._shown:
-            fewer = len(lines) != len(self._shown[1])
-            self._shown = (title, lines)
-            self.refresh(layout=fewer)
+            more = len(lines) > self._room
+            self._shown, self._room = (title, lines), max(self._room, len(lines))
+            self.refresh(layout=more)
 
     def render(self) -> Content:
         title, lines = self._shown
         width = self.size.width
-        return Content("\n").join([title_line(title, width), *(cut(line, width) for line in lines)])
+        empty = [Content("")] * (self._room - len(lines))
+        return Content("\n").join([title_line(title, width), *(cut(line, width) for line in lines), *empty])
