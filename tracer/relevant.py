@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracer.events import NUMBER, PACKETS
-from tracer.kinds import KINDS, Lane, Side
+from tracer.kinds import KINDS, SYSCALLS, Lane, Side
 from tracer.segments import ACK, SYN
 from tracer.timeline import Timeline
 from tracer.world import MATTERS
@@ -34,6 +34,7 @@ def among(kinds: Iterable[int]) -> NDArray[np.bool_]:
 
 _ALWAYS: Final = [NUMBER[kind.name] for kind in KINDS if kind.lane == Lane.TRACE or "actor" in kind.name]
 _CALLS: Final = among([NUMBER["syscall:enter"], NUMBER["syscall:exit"]])
+_EXIT, _SOCKET = NUMBER["syscall:exit"], SYSCALLS.index("socket")
 _ACTORS: Final = {"client": Side.CLIENT, "server": Side.SERVER}
 _PACKETS: Final = sorted(PACKETS)
 _IS_PACKET: Final = among(PACKETS)
@@ -168,7 +169,9 @@ class Relevant:
             parts += [self._free(life), self._free(self._near(theirs))]
         for pid in self.pids:
             mine = self._free(self._near(self._all("pid", pid, count)))
-            parts.append(mine[self._timeline.at("sock", mine) == 0])
+            none = self._timeline.at("sock", mine) == 0
+            # A call that began without a socket, and counts, must end too: else its thread stays in socket() for ever.
+            parts += [mine[none], self._made(mine[~none])]
         self._append(parts[0] if not any(map(len, parts[1:])) else merged(parts))
         self._done = count
         return self._orders[: self._found]
@@ -199,6 +202,16 @@ class Relevant:
             return orders[:0]
         before = np.searchsorted(own, orders, side="right") - 1
         return orders[np.where(before >= 0, orders - own[before] <= NEAR, own[0] - orders <= NEAR)]
+
+    def _made(self, orders: Orders) -> Orders:
+        """Those by which socket() returns."""
+        ends: Orders = orders[self._timeline.at("kind", orders) == _EXIT]
+        if not len(ends):
+            return ends
+        rows = self._timeline.at("row", ends)
+        calls = self._timeline.field("syscall:exit", "call", int(rows[0]), int(rows[-1]) + 1 - int(rows[0]))
+        made: Orders = ends[calls[rows - rows[0]] == _SOCKET]
+        return made
 
     def _append(self, orders: Orders) -> None:
         need = self._found + len(orders)

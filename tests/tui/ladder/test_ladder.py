@@ -38,16 +38,21 @@ WIDTHS = (80, 124, 160)
 
 
 @cache
-def half_close() -> Timeline:
-    """The recording that came along."""
+def recorded(name: str) -> Timeline:
+    """A recording that came along."""
     folder = recordings.folder()
     assert folder is not None
-    source = RecordingSource((folder / "half-close.pcapng").open("rb"))
+    source = RecordingSource((folder / f"{name}.pcapng").open("rb"))
     session = Session([source], derive=[PacketFindings().extend])
     while not source.finished:
         session.pump(final=True)
     session.stop()
     return session.timeline
+
+
+def half_close() -> Timeline:
+    """From connect() to the end of TIME_WAIT."""
+    return recorded("half-close")
 
 
 def picture(timeline: Timeline, width: int, limit: int | None = None) -> list[str]:
@@ -312,3 +317,9 @@ def test_a_long_errno_is_not_cut_off_and_a_plain_success_is_not_told() -> None:
     narrow, wide = (" ".join(picture(timeline, width)) for width in (80, 160))
     assert " = EINPROGRESS " in narrow and "connect(7) = EINPROGRESS" in wide
     assert "setsockopt" in narrow and "…" not in narrow
+
+
+def test_a_thread_leaves_socket_also_where_it_made_one_for_another_connection() -> None:
+    drawn = " ".join(picture(recorded("accept-queue"), 124))
+    assert "socket() = 3" in drawn and "socket() = 4" in drawn
+    assert "socket(), asleep" not in drawn
