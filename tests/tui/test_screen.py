@@ -344,3 +344,18 @@ async def test_a_remark_is_not_piled_on_itself(make_app: MakeApp) -> None:
         await pilot.press("apostrophe")
         await pilot.pause()
         assert len(app._notifications) == 2, "another one is"
+
+
+async def test_the_cursor_stays_in_sight_when_the_room_for_the_ladder_shrinks(make_app: MakeApp) -> None:
+    """As when the strip of queues takes lines from it, after it was shown, or the terminal another size."""
+    app = make_app()
+    async with app.run_test(size=(160, 48)) as pilot:
+        await settled(pilot)
+        await pilot.press("G", "end")
+        await settled(pilot)
+        for size in ((160, 48), (80, 24), (40, 10), (120, 40)):
+            await pilot.resize_terminal(*size)
+            await settled(pilot)
+            ladder = app.screen.query_one(Ladder)
+            drawn = ["".join(part.text for part in ladder.render_line(y)) for y in range(ladder.size.height)]
+            assert any(line.startswith("▸") for line in drawn), size

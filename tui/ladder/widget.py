@@ -119,9 +119,17 @@ class Ladder(Scrolled, can_focus=True):
         count = self._sight.count(self._model)
         self.measure(count + 1 + (present is not None))
         if self._cursor >= 0 and self._cursor != before:
-            height = 3 if present is not None and self._cursor == count - 1 else 2
-            self.scroll_to_region(Region(0, self._cursor, 1, height), animate=False, force=True)
+            self._see_cursor()
         self.refresh()
+
+    def _see_cursor(self) -> None:
+        last = self._present is not None and self._cursor == self._sight.count(self._model) - 1
+        self.scroll_to_region(Region(0, self._cursor, 1, 3 if last else 2), animate=False, force=True)
+
+    def on_resize(self) -> None:
+        """The terminal has another size, or the strip of queues below has taken lines: the cursor stays in sight."""
+        if self._cursor >= 0:
+            self._see_cursor()
 
     def move(self, by: int) -> None:
         """Move the cursor by rows; over gaps, which are nobody's event. Keys may come faster than they are shown."""
