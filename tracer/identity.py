@@ -41,6 +41,8 @@ _DROPPED: Final = NUMBER["segment:dropped"]
 _LISTENERS: Final = frozenset(
     {NUMBER["accept:queued"], NUMBER["accept:taken"], NUMBER["accept:overflow"], NUMBER["request:overflow"]}
 )
+_TELLING: Final = _WITH_TUPLE - {_STATE, _DESTROY}
+"""What is told of a socket and changes nothing of whose it is."""
 
 
 @dataclass(slots=True)
@@ -201,6 +203,10 @@ class Identities:
         return who
 
     def _socket_event(self, kind: int, known: dict[str, list[Any]], row: int, addr: int, cookie: int) -> Socket:
+        if cookie and kind in _TELLING:
+            who = self._by_cookie.get(cookie)
+            if who is not None and who.connection is not None and who.connection.client[2]:
+                return self._socket(addr, cookie)  # its ends are known: this event adds nothing to that
         local: Endpoint = (*known["saddr"][row], known["sport"][row])
         peer: Endpoint = (*known["daddr"][row], known["dport"][row])
         netns = known["netns"][row]
@@ -320,7 +326,7 @@ def _columns(kind: int, table: Table) -> dict[str, list[Any]]:
     wanted = ("saddr", "daddr", "sport", "dport", "netns", "old", "new", "flags", "seq", "listener", "substate", "call")
     names = table.dtype.names or ()
     return {
-        name: [tuple(pair) for pair in table[name].tolist()] if name in ("saddr", "daddr") else table[name].tolist()
+        name: list(zip(*table[name].T.tolist(), strict=True)) if name in ("saddr", "daddr") else table[name].tolist()
         for name in wanted
         if name in names
     }

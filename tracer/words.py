@@ -9,6 +9,7 @@ goes to terminals: control characters and the invisible ones that reorder text a
 from __future__ import annotations
 
 import errno
+import functools
 import unicodedata
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -77,6 +78,7 @@ def bits(value: int, names: Names, join: str = "|", none: str = "0") -> str:
     return join.join([*found, *([hex(rest)] if rest else [])]) or none
 
 
+@functools.lru_cache(256)
 def flags(value: int) -> str:
     """TCP control bits as Wireshark writes them: SYN,ACK."""
     return bits(value, TCP_FLAGS, ",", "none")
