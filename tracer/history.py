@@ -49,9 +49,7 @@ class History:
             self._extend()
         orders = self._orders
         wanted = int(np.searchsorted(orders, order, side="right"))
-        folded, base = self._kept[bisect_right(self._kept, wanted, key=lambda kept: kept[0]) - 1]
-        if folded < self._last[0] <= wanted:
-            folded, base = self._last
+        folded, base = self._nearest(wanted)
         world = base.copy()
         newest = self._kept[-1][0]
         for place, number in enumerate(orders[folded:wanted].tolist(), folded + 1):
@@ -61,6 +59,18 @@ class History:
                 self._keep(newest, world)
         self._last = (wanted, world.copy())
         return world
+
+    def stages(self, order: int, every: int) -> list[int]:
+        """Orders on the way to the world after ``order``, ``every`` so many events to fold from one to the next."""
+        if self._count < len(self._timeline):
+            self._extend()
+        wanted = int(np.searchsorted(self._orders, order, side="right"))
+        return list(map(int, self._orders[self._nearest(wanted)[0] + every - 1 : wanted : every]))
+
+    def _nearest(self, wanted: int) -> tuple[int, World]:
+        """The last world that is known up to so many events."""
+        kept = self._kept[bisect_right(self._kept, wanted, key=lambda kept: kept[0]) - 1]
+        return self._last if kept[0] < self._last[0] <= wanted else kept
 
     def _extend(self) -> None:
         count = len(self._timeline)

@@ -11,7 +11,8 @@ without folds too (`glance`), and `look` may run in another thread than the scre
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
@@ -31,6 +32,11 @@ HISTORIES: Final = 8
 """Connections whose worlds are kept."""
 SEARCHED: Final = 64
 """Events that are searched in the time that one is folded in."""
+
+PORTION: Final = 100
+"""Events that a thread in the background folds (2 ms or so) before it lets others go first."""
+PAUSE: Final = 0.001
+"""Seconds that it lets them."""
 
 
 class Question(NamedTuple):
@@ -127,12 +133,23 @@ class Moment:
         event = self._timeline[asked.cursor]
         return Facts(asked, event, event.conn or asked.focus)
 
-    def look(self, asked: Question) -> Facts:
-        """All of it. One thread at a time."""
+    @property
+    def busy(self) -> bool:
+        """Another thread is looking: who looks now waits for it."""
+        return self._lock.locked()
+
+    def look(self, asked: Question, wanted: Callable[[], bool] | None = None) -> Facts:
+        """All of it. One thread at a time.
+
+        ``wanted`` is for a thread that nobody waits for: it lets others go first again and again, and goes no further
+        than a glance once its answer is not wanted any more.
+        """
         seen = self.glance(asked)
         if seen.event is None:
             return seen
         with self._lock:
+            if wanted is not None and not wanted():
+                return seen
             if seen.conn != self._conn:
                 history = self._histories.pop(seen.conn, None)
                 self._conn = seen.conn
@@ -140,6 +157,13 @@ class Moment:
                 self._histories[seen.conn] = self._history
                 if len(self._histories) > HISTORIES:
                     del self._histories[next(iter(self._histories))]
+            if wanted is not None:
+                for order in self._history.stages(asked.first - 1, PORTION):
+                    self._history.at(order)
+                    time.sleep(PAUSE)  # the interpreter lock is handed on
+                    if not wanted():
+                        self._folded = 0
+                        return seen
             before, after = self._history.at(asked.first - 1), self._history.at(asked.last)
             self._folded = asked.place
         came = [link for link in effects(self._timeline, asked.cursor, EFFECTS_REACH) if link.order < asked.limit]

@@ -83,6 +83,24 @@ def test_a_glance_tells_of_the_event_alone(watch: Watch) -> None:
     assert "pause to see both ends" in text_of(sections(facts, watch.timeline))
 
 
+def test_in_the_background_it_is_told_in_portions_and_not_at_all_once_it_is_not_wanted(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tui.moment.PORTION", 2)
+    at_the_fin(watch)
+    asked, moment, busy = question(watch), Moment(watch.timeline), list[bool]()
+
+    def wanted() -> bool:
+        busy.append(moment.busy)
+        return len(busy) != 4
+
+    assert not moment.look(asked, wanted).deep
+    assert busy == [True] * 4 and not moment.busy
+    alone = Moment(watch.timeline).look(asked)
+    assert moment.look(asked, wanted) == alone and alone.deep
+    assert len(busy) > 5
+
+
 def test_before_the_first_event_there_is_nothing_to_tell() -> None:
     watch = Watch(Story().onto(), riding=True)
     facts = Moment(watch.timeline).look(question(watch))

@@ -362,7 +362,7 @@ class Picture(Screen[None]):
             self._tell(self._moment.glance(asked))
             return
         self._asked = asked
-        if cost > LONG:
+        if cost > LONG or self._moment.busy:
             self._tell(self._moment.glance(asked))
             self.run_worker(partial(self._think, asked), thread=True, group="inspect")
         else:
@@ -371,7 +371,7 @@ class Picture(Screen[None]):
     def _think(self, asked: Question) -> None:
         """In another thread."""
         if asked == self._asked:
-            facts = self._moment.look(asked)
+            facts = self._moment.look(asked, lambda: asked == self._asked)
             if asked == self._asked:
                 self.app.call_from_thread(self._tell, facts)
 
