@@ -28,7 +28,7 @@ from tui.widgets.states import Peer, Peers
 
 RUNNING = {"running": "▶ running", "runnable": "▷ runnable", "blocked": "‖ asleep", "unknown": "? not seen"}
 """What a thread does, with a sign: nothing hangs on colour."""
-LANE = 40
+LANE = 36
 """Cells of a thread's lane."""
 NOT_DEEP = "Too fast to follow: pause to see this."
 
@@ -157,9 +157,9 @@ def programs(facts: Facts, seen: Seen) -> Lines:
         legend = legend or [Content(""), Content.styled(LEGEND, "dim")]
     if world.step is not None:
         lines += [Content(""), Content.styled("script", "bold")]
-        lines += Content(f"{clean(world.step['actor'])}: {clean(world.step['text'])}").wrap(56)
+        lines.append(Content(f"{clean(world.step['actor'])}: {clean(world.step['text'])}"))
     if not threads and not tasking:
-        lines += Content("No thread is known here: they have ended, or no probe watched the scheduler.").wrap(42)
+        lines.append(Content("No thread is known here: they have ended, or no probe watched the scheduler."))
     return Lines("Programs", (*lines, *legend), right=f"{len(threads)} thread{'s' * (len(threads) != 1)}")
 
 
@@ -215,14 +215,13 @@ def lints(facts: Facts, seen: Seen) -> Lines:
         conn = f" #{problem.conn}" if problem.conn else ""
         head = Content.styled(f"{'▸' if here else ' '}{SIGNS[problem.severity]} {problem.severity:<5} ", "bold")
         lines.append(head + link(Content(problem.name), problem.order) + Content(conn))
-        lines += [Content("    ") + part for part in Content(problem.words).wrap(52)]
+        lines.append(Content(f"    {problem.words}"))
         if here:
-            for text in (problem.meaning, problem.advice):
-                lines += [Content.styled("    ", "") + part for part in Content(text).wrap(52)] if text else []
+            lines += [Content(f"    {text}") for text in (problem.meaning, problem.advice) if text]
     if not found:
         lines.append(Content("Still looking." if seen.problems.stale else "Nothing wrong was found so far."))
     if covers := seen.covers():
-        lines += [Content(""), *Content(covers).wrap(56)]
+        lines += [Content(""), Content(covers)]
     return Lines("Lints", tuple(lines), lit, f"{len(found)} found   ( ) jumps")
 
 
@@ -231,6 +230,6 @@ def output(facts: Facts, seen: Seen) -> Lines:
     written = seen.output()
     if written is None:
         told = "No command was launched here: `synfin trace -- CMD` launches one and shows its output."
-        return Lines("Output", tuple(Content(told).wrap(42)))
+        return Lines("Output", (Content(told),))
     lines = tuple(Content(clean(line)) for line in written) or (Content("It has written nothing so far."),)
     return Lines("Output", lines, len(lines) - 1, "as of now")

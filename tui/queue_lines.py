@@ -65,7 +65,7 @@ def pane_lines(world: World, conn: int) -> list[Content]:
     nothing = (
         "Nothing is known of any queue at this moment. Kernel probes or sock_diag tell of queues once there are any."
     )
-    return lines or Content(nothing).wrap(56)
+    return lines or [Content(nothing)]
 
 
 def _gauged(name: str, value: int, limit: int, more: str = "", shown: str = "", top: str = "") -> Content:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from textual.content import Content
 
 from tracer.states import State
 from tui.ascii import ascii_text
 from tui.feed import Probe
 from tui.widgets.header import HeaderFacts, header_line
+from tui.widgets.lines_pane import fold
 from tui.widgets.overview import BARS
 from tui.widgets.queues import gauge
 from tui.widgets.scrubber import ScrubberFacts, place, position_at, scrubber_line, speed_text
@@ -101,3 +103,23 @@ def test_ascii_keeps_the_width(text: str) -> None:
 
     assert ascii_text(text).isascii()
     assert cell_len(ascii_text(text)) == cell_len(text)
+
+
+@pytest.mark.parametrize("width", [24, 38, 57])
+def test_a_long_line_of_a_pane_is_folded_and_loses_no_word(width: int) -> None:
+    for text in (
+        "    127.0.0.1:8080 was full (3/2): the SYN of 127.0.0.1:44794 was dropped",
+        "no indent at all, and yet long",
+    ):
+        lines = fold(Content.styled(text, "bold"), width)
+        assert all(line.cell_length <= width for line in lines)
+        assert " ".join(line.plain.strip() for line in lines) == text.strip()
+        indent = text[: len(text) - len(text.lstrip())]
+        assert all(line.plain.startswith(indent) for line in lines)
+
+
+def test_a_line_of_columns_goes_on_further_right_and_a_bar_is_cut() -> None:
+    row = Content("  fd 4    socket 3  server of #1 ESTABLISHED")
+    assert [line.plain.rstrip() for line in fold(row, 34)] == ["  fd 4    socket 3  server of #1", "    ESTABLISHED"]
+    assert [line.plain for line in fold(Content("    " + "░" * 60), 38)] == ["    " + "░" * 33 + "…"]
+    assert fold(row, 60) == [row]
