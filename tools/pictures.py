@@ -19,6 +19,7 @@ from scenarios import recordings
 from tui.app import SynfinApp
 from tui.cli_replay import ReplayFeed, open_source
 from tui.cli_start import HERE, entries
+from tui.screens.saving import as_svg
 from tui.start import StartApp
 
 SIZE: Final = (80, 24)
@@ -118,8 +119,7 @@ async def _take(app: App[Any], pilot: Pilot[Any], look: Look, folder: Path) -> N
     for key in look.keys:
         await pilot.press(key)
         await _still(pilot)
-    picture = app.export_screenshot(title="synfin")
-    (folder / f"{look.name}.svg").write_text(picture, encoding="utf-8")
+    (folder / f"{look.name}.svg").write_text(as_svg(app, "synfin"), encoding="utf-8")
 
 
 def main(docs: Path) -> None:

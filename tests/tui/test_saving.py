@@ -45,7 +45,7 @@ async def test_everything_in_the_export_list_is_saved_or_copied(make_app: MakeAp
         by_ending = {path.suffix: path for path in tmp_path.iterdir()}
         assert set(by_ending) == {".pcapng", ".svg", ".json"}
         assert json.loads(by_ending[".json"].read_text())["order"] == 3
-        assert "<svg" in by_ending[".svg"].read_text()
+        assert by_ending[".svg"].read_text().startswith('<svg xml:space="preserve" ')
         source = RecordingSource(by_ending[".pcapng"].open("rb"))
         session = Session([source])
         while not source.finished:
@@ -65,7 +65,7 @@ async def test_what_cannot_be_saved_is_said_in_a_sentence(make_app: MakeApp, tmp
         for key in ("r", "s", "f"):
             await pilot.press("x", key)
             await settled(pilot)
-        assert noted(app).count("was not saved") == 3
+            assert "was not saved" in noted(app)
         app.trace.tools = Tools()
         await pilot.press("x", "r")
         await settled(pilot)
@@ -101,12 +101,12 @@ async def test_a_folder_that_may_not_be_entered_is_said_in_a_sentence(
     app.trace.tools = tools()
     async with app.run_test(size=NARROW) as pilot:
         await settled(pilot)
-        monkeypatch.setattr(Path, "exists", refuse)
         for save in (app.trace.action_save_recording, app.trace.action_screenshot, app.trace.action_save_event):
-            save()
-        monkeypatch.undo()
-        await settled(pilot)
-        assert noted(app).count("was not saved: Permission denied") == 3
+            with monkeypatch.context() as patched:
+                patched.setattr(Path, "exists", refuse)
+                save()
+            await settled(pilot)
+            assert "was not saved: Permission denied" in noted(app)
 
 
 async def test_a_packet_is_taken_apart_once_it_is_looked_at(make_app: MakeApp) -> None:

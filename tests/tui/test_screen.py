@@ -343,7 +343,7 @@ async def test_a_remark_is_not_piled_on_itself(make_app: MakeApp) -> None:
         assert [note.message for note in app._notifications] == ["No later change of state in this connection."]
         await pilot.press("apostrophe")
         await pilot.pause()
-        assert len(app._notifications) == 2, "another one is"
+        assert [note.message for note in app._notifications] == ["No marks: m sets one."], "another one takes its place"
 
 
 async def test_the_cursor_stays_in_sight_when_the_room_for_the_ladder_shrinks(make_app: MakeApp) -> None:

@@ -148,13 +148,14 @@ class Picture(Screen[None]):
 
     def _frame(self) -> None:
         """Look, and see to it that it is looked again: soon while things happen, seldom while nothing does."""
-        self._next = None
+        self._next, began = None, self._clock()
         self.look()
         if not self._over:
             calm = self._clock() - self._busy > CALM_SECONDS
             hurried = self._behind and not self._grown
             pace = HURRIED_FRAMES if hurried else CALM_FRAMES if calm else FRAMES_PER_SECOND
-            self._next = self.set_timer(1 / pace, self._frame)
+            took = self._clock() - began  # frames are to be so many a second, however long each takes
+            self._next = self.set_timer(max(1 / pace - took, 1 / HURRIED_FRAMES), self._frame)
 
     def on_resize(self) -> None:
         """Say that it is too small (where it is), and fit everything to the new size."""
@@ -426,8 +427,9 @@ class Picture(Screen[None]):
         return self._facts
 
     def say(self, words: str) -> None:
-        """A remark in the corner for some seconds; never markup, and not again while it still stands there."""
+        """A remark in the corner for some seconds, in place of the one before; never markup, and not twice at once."""
         said, until = self._said
         if words != said or self._clock() >= until:
             self._said = words, self._clock() + REMARK_SECONDS
+            self.app.clear_notifications()
             self.notify(words, timeout=REMARK_SECONDS, markup=False)

@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
+
+from textual.app import App
 
 from tracer.words import message
 from tui.ladder.widget import Ladder
@@ -22,6 +24,13 @@ if TYPE_CHECKING:
     from tui.memory import Remembered
 
 _NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+def as_svg(app: App[Any], title: str) -> str:
+    """What is on screen as a picture that looks the same wherever it is opened."""
+    picture = app.export_screenshot(title=title)
+    # Browsers keep no-break spaces at the ends of a text, librsvg only where it is told to.
+    return picture.replace("<svg ", '<svg xml:space="preserve" ', 1)
 
 
 def _write(path: Path, text: str) -> None:
@@ -78,7 +87,7 @@ class Saving(Playing, Showing):
         """The view as an SVG picture."""
         try:
             path = self.path_for(".svg")
-            _write(path, self.app.export_screenshot(title=self._title))
+            _write(path, as_svg(self.app, self._title))
         except OSError as failure:
             self.say(f"The picture was not saved: {failure.strerror}")
             return
