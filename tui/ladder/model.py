@@ -106,8 +106,8 @@ class Model:
 
     @property
     def missing(self) -> frozenset[tuple[str, Side]]:
-        """Lanes (app or kernel, and whose) that nothing on the whole timeline speaks of; none while it is empty."""
-        if not len(self._orders):
+        """Lanes (app or kernel, and whose) nothing on the whole timeline speaks of; none before anybody connects."""
+        if not len(self._orders) or not self.connection:
             return frozenset()
         app, kernel = frozenset(self._relevant.pids.values()), self._ends
         if self._relevant.listeners:

@@ -323,3 +323,10 @@ def test_a_thread_leaves_socket_also_where_it_made_one_for_another_connection() 
     drawn = " ".join(picture(recorded("accept-queue"), 124))
     assert "socket() = 3" in drawn and "socket() = 4" in drawn
     assert "socket(), asleep" not in drawn
+
+
+def test_no_lane_is_called_missing_before_anybody_has_connected() -> None:
+    """A listener alone: its client is not hidden, there is none."""
+    model = Model(recorded("listen"), 0)
+    model.reveal(len(recorded("listen")))
+    assert len(model) and not model.missing
