@@ -158,10 +158,19 @@ def test_programs_tell_who_sleeps_on_what() -> None:
     assert "process 2841  server of #1" in text
 
 
+@pytest.mark.parametrize("width", [38, 57, 78])
+def test_the_resources_tell_all_of_a_life_at_any_width(width: int) -> None:
+    timeline = recorded()
+    looking = Looking(timeline, order_of(timeline, "shutdown(3, SHUT_WR)"))
+    text = " ".join(looking.text("resources", width).split())
+    assert "fd 3, pid 2842 ├" in text and "→ socket:destroy 108 ms" in text
+    assert "…" not in text
+
+
 def test_resources_at_the_cursor_are_ahead_here_or_gone() -> None:
     timeline = recorded()
     text = Looking(timeline, order_of(timeline, "shutdown(3, SHUT_WR)")).text("resources")
-    assert "● fd 3 of process 2842" in text and "○ request sock" in text and "· TIME_WAIT object" in text
+    assert "● fd 3, pid 2842" in text and "○ request sock" in text and "· TIME_WAIT object" in text
     assert "socket() 1.84 ms → close() 108 ms" in text
     early = order_of(timeline, "accept(3) = 5")
     text = Looking(timeline, early, shown=early).text("resources")

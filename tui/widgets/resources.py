@@ -14,6 +14,7 @@ from textual.content import Content
 
 from tracer.kinds import Side
 from tracer.words import duration, size
+from tui.widgets.lines_pane import fold
 from tui.widgets.pane import Pane, cut, link, title_line
 
 NAME: Final = 34
@@ -98,7 +99,7 @@ class Resources(Pane):
 def _item(item: Item, width: int) -> list[Content]:
     name = min(NAME, max(width // 2, 24))
     here = item.now == "here"
-    what = f" {SIGNS[item.now]} {item.name}"
+    what = f" {SIGNS[item.now]} {item.name.replace(' of process ', ', pid ')}"
     head = cut(Content.styled(what, "bold" if here else ""), name - 1)
     head += Content(" " * max(name - head.cell_length, 1))
     bar = Content.styled(life_bar(item, max(width - name, 4)), "bold" if here else "dim")
@@ -115,4 +116,4 @@ def _item(item: Item, width: int) -> list[Content]:
             lines[1] += Content(took)
         else:
             lines.append(Content(f"  {took}"))
-    return [cut(line, width) for line in lines]
+    return [part for line in lines for part in fold(line, width)]
