@@ -31,6 +31,7 @@ def test_no_key_is_bound_twice_and_no_command_has_two_meanings() -> None:
 
 def test_help_explains_every_key_under_its_group() -> None:
     text = help_text().plain
+    assert all(f"\n  {what} " in text for what in ("click", "drag", "wheel")), "and what the mouse does"
     for key in KEYS:
         assert f"  {key.shown:<11}{key.help}" in text
     assert {key.group for key in KEYS} == set(GROUPS)

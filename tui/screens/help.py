@@ -18,6 +18,12 @@ from tui.feed import Probe
 from tui.keys import GROUPS, KEYS
 from tui.plain import plain
 
+_MOUSE = (
+    ("click", "in a row: that lane's event; on a bar: its connection, then its moment; on a link: where it leads"),
+    ("drag", "over the bars: to that part of time; over the scrubber: the playhead"),
+    ("wheel", "over the bars: closer, further away; else it scrolls"),
+)
+"""What works with the mouse; nothing needs it."""
 _EVIDENCE = {
     Evidence.OBSERVED: "a probe saw it happen",
     Evidence.CAPTURED: "it was on the wire or in the file",
@@ -34,6 +40,9 @@ def help_text(probes: Sequence[Probe] = ()) -> Content:
         lines.append(Content.styled(group, "bold"))
         lines += [_row(key.shown, key.help) for key in KEYS if key.group == group]
         lines.append(Content(""))
+    lines.append(Content.styled("Mouse", "bold"))
+    lines += [_row(what, does) for what, does in _MOUSE]
+    lines.append(Content(""))
     lines.append(Content.styled("States", "bold"))
     for row in STATES.values():
         if row.group != "unknown":
