@@ -18,6 +18,8 @@ from tui.feed import Probe
 from tui.keys import GROUPS, KEYS
 from tui.plain import plain
 
+WIDTH, INDENT = 73, 13
+"""Cells of a row, and before what it says: as much as the overlay has in 80 columns."""
 _MOUSE = (
     ("click", "in a row: that lane's event; on a bar: its connection, then its moment; on a link: where it leads"),
     ("drag", "over the bars: to that part of time; over the scrubber: the playhead"),
@@ -57,7 +59,9 @@ def help_text(probes: Sequence[Probe] = ()) -> Content:
 
 
 def _row(left: str, right: str) -> Content:
-    return Content.styled(f"  {left:<11}", "bold") + Content(right)
+    first, *more = Content(right).wrap(WIDTH - INDENT) or [Content("")]
+    rest = [Content("\n" + " " * INDENT) + line for line in more]
+    return Content.assemble((f"  {left:<{INDENT - 2}}", "bold"), first, *rest)
 
 
 class HelpScreen(ModalScreen[None]):
