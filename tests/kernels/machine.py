@@ -182,7 +182,7 @@ class Workshop:
             # One plain processor: what newer ones have is emulated with faults that crash some kernels, and so is the
             # patching of code that another one is running (text_poke_bp_batch() on 6.12).
             "-accel", "tcg", "-cpu", "Nehalem", "-smp", "1", "-m", str(MEMORY),
-            "-kernel", str(kernel.image), "-initrd", str(first), "-append", "console=ttyS0 panic=-1 quiet",
+            "-kernel", str(kernel.image), "-initrd", str(first), "-append", "console=ttyS0 panic=-1 loglevel=5",
             "-drive", f"file={image},format=raw,if=virtio,readonly=on",
             "-serial", "stdio", "-serial", f"file:{answer}",
         ]  # fmt: skip

@@ -41,6 +41,7 @@ def test_it_boots_and_says_what_it_allows(visit: Visit) -> None:
 
 @pytest.mark.parametrize("mode", list(Mode), ids=lambda mode: mode.value)
 def test_a_half_close_is_observed_there(visit: Visit, mode: Mode) -> None:
+    assert mode.value in visit.told, visit.console[-6000:]
     told = visit.told[mode.value]
     if mode is Mode.TP_BTF and version(visit) < COOKIE_FOR_TRACING:
         assert "unknown func bpf_get_socket_cookie" in told["failed"]
@@ -55,6 +56,7 @@ def test_a_half_close_is_observed_there(visit: Visit, mode: Mode) -> None:
 
 
 def test_the_command_chooses_the_mode_by_itself(visit: Visit) -> None:
+    assert "command" in visit.told, visit.console[-6000:]
     told = visit.told["command"]
     assert told["code"] == 0, told["err"]
     states = [line for line in told["out"].splitlines() if " → " in line and "socket" in line]
