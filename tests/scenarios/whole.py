@@ -1,9 +1,9 @@
 """Plays again what was not seen as a whole.
 
 A kernel may do something without telling any probe (scenarios.sights_basis.unseen); the timeline then proves nothing,
-neither way. That it happened is known from elsewhere, never from the check that is to be decided: the wire and the other
-end, or, of what only a timer would have shown, the kernel's own count of softirqs (trace:unseen). So nothing that fails
-is tried again until it holds.
+neither way. That it happened is known from elsewhere, never from the check that is to be decided: the wire and the
+other end, or, of what only a timer would have shown, the kernel's own count of softirqs (trace:unseen). So nothing that
+fails is tried again until it holds.
 """
 
 from __future__ import annotations
