@@ -168,6 +168,15 @@ class KernelCount:
             terminalreporter.write_line(f"--kernel-must-run: {self.complaint()}", red=True)
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """`--lf` would not know what failed by the name that xdist gives it, `...@kernel`, and so run everything."""
+    cache = session.config.cache
+    if cache is not None and not hasattr(session.config, "workerinput"):
+        failed: dict[str, bool] = cache.get("cache/lastfailed", {})
+        cache.set("cache/lastfailed", {test.removesuffix("@kernel"): True for test in failed})
+
+
 def pytest_configure(config: pytest.Config) -> None:
     if str(UNPACKED) not in os.environ["PATH"].split(os.pathsep):
         os.environ["PATH"] += os.pathsep + str(UNPACKED)
