@@ -4,29 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from functools import cache
 
 import pytest
 
-from scenarios import recordings
+from tests.recorded import recorded
 from tests.tui.stories import START, C, Story, V, half_close
-from tracer.recording.source import RecordingSource
 from tracer.resources import KINDS, POLL, Ledger, Resource, record, resources, table
-from tracer.session import Session
 from tracer.states import State
 from tracer.timeline import Timeline
-
-
-@cache
-def recorded(name: str = "half-close") -> Timeline:
-    folder = recordings.folder()
-    assert folder is not None
-    source = RecordingSource((folder / f"{name}.pcapng").open("rb"))
-    session = Session([source])
-    while not source.finished:
-        session.pump(final=True)
-    session.stop()
-    return session.timeline
 
 
 def of(kind: str, side: str, rows: list[Resource]) -> Resource:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 import pytest
 
-from scenarios import recordings
+from tests.recorded import recorded
 from tests.tui.stories import Story, half_close, three
 from tracer.kinds import Side
-from tracer.recording.source import RecordingSource
-from tracer.session import Session
 from tracer.states import STATES, State, Trigger, between
 from tracer.timeline import Event, Timeline
 from tui import pane_facts
@@ -26,18 +22,6 @@ from tui.widgets.resources import Item, life_bar
 from tui.widgets.states import PLACES, PLAN, TRIGGERS, WAYS, Peer, Peers, States, box, diagram
 
 C, V = Side.CLIENT, Side.SERVER
-
-
-@cache
-def recorded() -> Timeline:
-    folder = recordings.folder()
-    assert folder is not None
-    source = RecordingSource((folder / "half-close.pcapng").open("rb"))
-    session = Session([source])
-    while not source.finished:
-        session.pump(final=True)
-    session.stop()
-    return session.timeline
 
 
 class Looking:

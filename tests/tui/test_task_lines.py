@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-from scenarios import recordings
+from tests.recorded import read, recorded
 from tests.tui.test_panes import Looking
 from tracer.batch import BatchBuilder
 from tracer.kinds import Evidence, Source
-from tracer.recording.source import RecordingSource
-from tracer.session import Session
 from tracer.timeline import Timeline
 from tui.thread_lanes import task_lane
 
 SERVER = 2841
 
 
-def recorded(name: str = "half-close") -> Timeline:
-    """A recording that came along."""
-    folder = recordings.folder()
-    assert folder is not None
-    source = RecordingSource((folder / f"{name}.pcapng").open("rb"))
-    session = Session([source])
-    while not source.finished:
-        session.pump(final=True)
-    session.stop()
-    return session.timeline
-
-
 def told() -> Timeline:
-    """The same, and its server turns out to be of Go: three goroutines, two poll descriptors."""
-    timeline = recorded()
+    """The recorded half-close, and its server turns out to be of Go: three goroutines, two poll descriptors."""
+    timeline = read("half-close")
     time = timeline[len(timeline) - 1].time
     builder = BatchBuilder(Source.RUNTIME, Evidence.OBSERVED)
 

@@ -14,17 +14,15 @@ from typing import Any
 import pytest
 from rich.cells import cell_len
 
-from scenarios import recordings
+from tests.recorded import read
 from tests.tui.stories import C, Story
 from tracer.batch import BatchBuilder
 from tracer.events import NUMBER
 from tracer.kinds import Evidence, Side, Source
-from tracer.recording.source import RecordingSource
 from tracer.relevant import Relevant
 from tracer.replay.analysis import RETRANSMISSION
 from tracer.replay.findings import PacketFindings
 from tracer.segments import ACK, FIN, RST, SYN, V4_MAPPED
-from tracer.session import Session
 from tracer.states import STATES, State
 from tracer.timeline import Timeline
 from tui.ladder import draw
@@ -39,15 +37,8 @@ WIDTHS = (80, 124, 160)
 
 @cache
 def recorded(name: str) -> Timeline:
-    """A recording that came along."""
-    folder = recordings.folder()
-    assert folder is not None
-    source = RecordingSource((folder / f"{name}.pcapng").open("rb"))
-    session = Session([source], derive=[PacketFindings().extend])
-    while not source.finished:
-        session.pump(final=True)
-    session.stop()
-    return session.timeline
+    """A recording that came along, with what its packets are found to be."""
+    return read(name, [PacketFindings().extend])
 
 
 def half_close() -> Timeline:
