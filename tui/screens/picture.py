@@ -1,4 +1,4 @@
-"""What is seen of a trace and when it is drawn: the layout, and a loop that looks.
+"""What is seen of a trace and when it is drawn: a loop that looks.
 
 A timer asks the timeline's count, and only what changed is drawn anew, so that an idle trace costs next to nothing and
 a flood of a hundred thousand events a second no more than a few repaints. Sources never call into it. What is being
@@ -13,12 +13,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
-from textual.app import ComposeResult
-from textual.containers import Horizontal, Vertical
-from textual.geometry import Size
-from textual.screen import Screen
 from textual.timer import Timer
-from textual.widgets import Static
 
 from tracer.resources import Ledger
 from tracer.timeline import Event, Timeline
@@ -26,16 +21,14 @@ from tui.feed import Feed, Partial
 from tui.finder import Finder
 from tui.ladder.widget import Ladder
 from tui.moment import Facts, Moment, Question, question
-from tui.panes import PANES, Arrangement, arrange
+from tui.panes import PANES
 from tui.player import Mode
 from tui.problems import Problems
+from tui.screens.layout import Layout
 from tui.telling import queues, sentence, where
 from tui.tools import Layer, Tools
 from tui.watch import NOWHERE, Watch
-from tui.widgets.filter_bar import FilterBar
-from tui.widgets.footer import KeyFooter
 from tui.widgets.header import Header, HeaderFacts
-from tui.widgets.lesson_box import LessonBox
 from tui.widgets.overview import Overview, Shown
 from tui.widgets.pane import Pane
 from tui.widgets.queues import Queues
@@ -77,25 +70,21 @@ def bar(part: float, cells: int = 10) -> str:
     return f"{'▮' * full}{'▯' * (cells - full)} {part:.0%}"
 
 
-class Picture(Screen[None]):
-    """Layout and painting. `clock` gives seconds, `wall` ns since the Unix epoch."""
+class Picture(Layout):
+    """Painting. `clock` gives seconds, `wall` ns since the Unix epoch."""
 
     def __init__(
         self, feed: Feed, *, title: str, live: bool, clock: Callable[[], float], wall: Callable[[], int],
         tools: Tools | None = None,
     ) -> None:  # fmt: skip
-        super().__init__()
-        self.feed, self.live = feed, live
+        super().__init__(feed)
+        self.live = live
         self.tools = tools or Tools()
         part = feed if isinstance(feed, Partial) else None
         self.view = Watch(feed.timeline, riding=live, part=part)
         self.finder: Finder | None = None
         """What is looked for."""
         self.problems = Problems(feed.timeline)
-        self.pane = ""
-        """The pane that was asked for; empty for what the size of the terminal suggests."""
-        self.aside = True
-        """There may be panes beside the ladder."""
         self._title, self._clock, self._wall = title, clock, wall
         self._moment = Moment(feed.timeline)
         self._ledger: Ledger | None = None
@@ -111,7 +100,6 @@ class Picture(Screen[None]):
         self._asked: Question | None = None
         self._inspected = 0
         """Events of the connection when it was asked last."""
-        self._fitted = Size(0, 0)
         self._said = ("", 0.0)
         """The last remark, and until when it stands."""
         self._facts = Facts(question(self.view))
@@ -120,25 +108,6 @@ class Picture(Screen[None]):
     def timeline(self) -> Timeline:
         """What is shown."""
         return self.feed.timeline
-
-    def compose(self) -> ComposeResult:
-        with Vertical(id="all"):
-            yield Header()
-            yield Overview()
-            with Horizontal(id="main"):
-                with Vertical(id="left"):
-                    yield Ladder(self.feed.timeline)
-                    yield Queues(id="queues")
-                with Vertical(id="side"):
-                    for row in PANES:
-                        yield row.widget(id=row.name)
-            yield Sentence(id="sentence")
-            yield LessonBox(markup=False)
-            yield StepLine()
-            yield FilterBar()
-            yield Scrubber()
-            yield KeyFooter()
-        yield Static("", id="toosmall", markup=False)
 
     def on_mount(self) -> None:
         """Look at once, then at every frame."""
@@ -156,16 +125,6 @@ class Picture(Screen[None]):
             pace = HURRIED_FRAMES if hurried else CALM_FRAMES if calm else FRAMES_PER_SECOND
             took = self._clock() - began  # frames are to be so many a second, however long each takes
             self._next = self.set_timer(max(1 / pace - took, 1 / HURRIED_FRAMES), self._frame)
-
-    def on_resize(self) -> None:
-        """Say that it is too small (where it is), and fit everything to the new size."""
-        if self.size == self._fitted:
-            return
-        self._fitted = self.size
-        wanted = f"The terminal is {self.size.width}x{self.size.height}: too small. synfin needs 40x10."
-        self.query_one("#toosmall", Static).update(wanted)
-        self._arrange()
-        self.call_after_refresh(self._fit)
 
     def ledger(self, conn: int) -> Ledger:
         """The resources of a connection, up to now."""
@@ -200,21 +159,6 @@ class Picture(Screen[None]):
             self.tools.dissect(event)
         self._dissects = True
         self.app.call_from_thread(self._fit)
-
-    def arrangement(self) -> Arrangement:
-        """Which panes are where."""
-        return arrange(self.size.width, self.size.height, self.pane, self.aside)
-
-    def _arrange(self) -> None:
-        wanted = self.arrangement()
-        for row in PANES:
-            self.query_one(f"#{row.name}").display = row.name in wanted.shown
-        alone = self.has_class("-zoom") and not wanted.over
-        self.query_one("#side").display = bool(wanted.shown) and not alone
-        self.set_class(wanted.over, "-over")
-        self.set_class(bool(wanted.shown) and not wanted.over, "-beside")
-        self.set_class(wanted.broad, "-broad")
-        self.set_class(wanted.strip, "-strip")
 
     def _fit(self) -> None:
         self._overview_due = self._inspect_due = 0.0
