@@ -107,11 +107,12 @@ def test_scripts_are_sound_shell(script: str) -> None:
 
 def _paths(clone: Path, **environment: str) -> dict[str, str]:
     """What tools/paths.sh decides in the copy of the tools at `clone`, under just this environment."""
+    answer = 'printf "%s\\n" "$venv" "$HOME" "$state" "$(fingerprint test)"'
     done = subprocess.run(
-        ["bash", "-c", '. "$0/tools/paths.sh" && echo "$venv" && echo "$HOME" && fingerprint test', str(clone)],
+        ["bash", "-c", f'. "$0/tools/paths.sh" && {answer}', str(clone)],
         env={"PATH": os.environ["PATH"], **environment}, capture_output=True, text=True, timeout=10, check=True,
     )  # fmt: skip
-    return dict(zip(("venv", "home", "fingerprint"), done.stdout.splitlines(), strict=True))
+    return dict(zip(("venv", "home", "state", "fingerprint"), done.stdout.splitlines(), strict=True), said=done.stderr)
 
 
 @pytest.fixture
@@ -128,10 +129,25 @@ def test_the_environment_lies_in_the_clone_unless_told_otherwise(clone: Path, tm
     assert _paths(clone, HOME=str(tmp_path), SYNFIN_VENV="/elsewhere")["venv"] == "/elsewhere"
 
 
-def test_without_a_home_there_is_a_stand_in(clone: Path, tmp_path: Path) -> None:
-    home = Path(_paths(clone, TMPDIR=str(tmp_path))["home"])
+def test_what_is_kept_lies_in_the_users_cache(clone: Path, tmp_path: Path) -> None:
+    home, cache = tmp_path / "home", tmp_path / "cache"
+    home.mkdir()
+    assert _paths(clone, HOME=str(home))["state"] == f"{home}/.cache/synfin"
+    assert _paths(clone, HOME=str(home), XDG_CACHE_HOME=str(cache))["state"] == f"{cache}/synfin"
+    assert _paths(clone, HOME=str(home), XDG_CACHE_HOME="/dev/null")["state"] == f"{home}/.cache/synfin"
+    homeless = _paths(clone, HOME=str(tmp_path / "nonexistent"), XDG_CACHE_HOME=str(cache))
+    assert (homeless["state"], homeless["said"]) == (f"{cache}/synfin", "")
+    assert not (tmp_path / "nonexistent").exists()
+
+
+def test_without_a_home_there_is_a_stand_in_and_it_says_so_once(clone: Path, tmp_path: Path) -> None:
+    (tmp_path / "tmp").mkdir()
+    first = _paths(clone, TMPDIR=str(tmp_path / "tmp"))
+    home = Path(first["home"])
     assert home.is_dir()
-    assert home.is_relative_to(tmp_path)
+    assert home.is_relative_to(tmp_path / "tmp")
+    assert f"kept between runs is in {first['state']}" in first["said"]
+    assert _paths(clone, TMPDIR=str(tmp_path / "tmp"))["said"] == ""
 
 
 def test_set_up_runs_again_when_the_dependencies_change(clone: Path, tmp_path: Path) -> None:

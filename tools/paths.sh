@@ -3,7 +3,9 @@
 #
 # root   the clone
 # venv   $SYNFIN_VENV, or .venv in the clone; where neither this user can write there nor an environment that works is
-#        there already, a folder for this clone in the user's cache, or in /tmp when there is no home either.
+#        there already, a folder for this clone in $state.
+# state  for what is kept between runs and does not go into the clone: the user's cache ($XDG_CACHE_HOME, ~/.cache); a
+#        folder in /tmp where there is none that can be written, and then it says so
 # programs  in the environment: programs that tests trace, unpacked and not installed
 # Sets caches outside the clone and a stand-in for HOME only where the usual ones cannot be written.
 
@@ -25,12 +27,20 @@ ready() { # VENV LEVEL: was it set up from just these files, and does it start?
     [ "$(cat "$1/.synfin-$2" 2>/dev/null)" = "$(fingerprint "$2")" ] && "$1/bin/python" -c '' 2>/dev/null
 }
 
+[ -d "${HOME:-}" ] || unset HOME # /nonexistent, as services have it, is not to be made
 state=
-if [ -n "${HOME:-}" ] && [ -d "$HOME" ] && [ -w "$HOME" ]; then
-    state=${XDG_CACHE_HOME:-$HOME/.cache}/synfin
-else
+for cache in "${XDG_CACHE_HOME:-}" "${HOME:+$HOME/.cache}"; do
+    case $cache in /*) ;; *) continue ;; esac # as the XDG base directories have it: a relative path does not count
+    if mkdir -p "$cache/synfin" 2>/dev/null && [ -w "$cache/synfin" ]; then state=$cache/synfin && break; fi
+done
+if [ -z "$state" ]; then
     state=${TMPDIR:-/tmp}/synfin-$(id -u)
-    own_dir "$state" || state=$(mktemp -d)
+    known=$([ ! -d "$state" ] || echo yes) # said once
+    own_dir "$state" || { state=$(mktemp -d) && known=; }
+    [ "$known" ] || echo "note: no cache directory of this user's can be written (XDG_CACHE_HOME, HOME);" \
+        "what is kept between runs is in $state and may be removed" >&2
+fi
+if [ ! -w "${HOME:-}" ]; then
     export HOME=$state/home
     mkdir -p "$HOME"
 fi
