@@ -22,7 +22,8 @@ soak:
 	@tools/setup.sh test
 	@$(RUN) pytest -m slow --timeout 3600 $(ARGS)
 
-# Every scenario in every family, twenty times in a row (REPEAT says how often).
+# Every scenario in every family, twenty times in a row (REPEAT says how often); about an hour on two cores. Its last lines
+# say how many plays there were, and which were played again because the kernel had not told of all it did.
 REPEAT ?= 20
 scenarios:
 	@tools/setup.sh test
@@ -42,8 +43,9 @@ lint:
 	$(RUN) pytest -q -n 0 tests/test_layers.py || failed=yes; \
 	[ -z "$$failed" ]
 
-# Most of a recording's time is the minute of TIME_WAIT. The drawings in tests/tui/ladder are of half-close's recording, and
-# are to be looked at anew with it.
+# Most of a recording's time is the minute of TIME_WAIT. A new one differs from the old in times, in who sleeps when, and so
+# in the number of events. Some tests of the screen (tests/tui) have drawings and words of half-close's and netpoller-echo's
+# recordings, and are to be looked at anew with them; else `git checkout` keeps these two.
 captures:
 	@tools/setup.sh test
 	@$(RUN) python -m scenarios.reference | xargs -P 8 -I NAME $(RUN) synfin run NAME --check --wait -w captures/NAME.pcapng

@@ -1,4 +1,9 @@
-"""Stages for the tests: each kind of place a play can have, skipped with the reason where it is refused."""
+"""Stages for the tests: each kind of place a play can have, skipped with the reason where it is refused.
+
+And an account of the plays: how many there were, and which were played again because they had not been seen as a whole
+(tests/scenarios/whole.py). It stands at the end of `make scenarios`, for a play that is played again is not a failure,
+but neither should it go unsaid.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +16,7 @@ from scenarios.namespaces import Kind
 from scenarios.play import Play
 from scenarios.script import Family
 from scenarios.stage import Stage, StageError
+from tests.scenarios.whole import Account
 
 if not sys.platform.startswith("linux"):
     collect_ignore_glob = ["test_*.py"]
@@ -40,3 +46,24 @@ def perform() -> Iterator[Perform]:
     for play in plays:
         play.stop()
         play.stage.close()
+
+
+@pytest.fixture
+def account(request: pytest.FixtureRequest) -> Account:
+    """Where a test notes its plays; travels with its report."""
+    noted = Account(plays=0, again=[])
+    request.node.user_properties.append(("plays", noted))
+    return noted
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """How many plays there were, and why some were played again; only where they are repeated."""
+    if not config.getoption("--repeat"):
+        return
+    reports = [one for each in terminalreporter.stats.values() for one in each if getattr(one, "when", "") == "call"]
+    noted: list[Account] = [value for one in reports for key, value in one.user_properties if key == "plays"]
+    again = [line for one in noted for line in one["again"]]
+    plays = sum(one["plays"] for one in noted)
+    terminalreporter.write_line(f"plays: {plays}; not seen as a whole, and played again up to twice: {len(again)}")
+    for line in again:
+        terminalreporter.write_line(f"  {line}")

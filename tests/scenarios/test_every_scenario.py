@@ -21,7 +21,7 @@ from scenarios.sights import Seen
 from scenarios.stage import Stage, StageError
 from tests.scenarios.second_oracle import EXCEPTIONS
 from tests.scenarios.second_oracle import differences as differences_between
-from tests.scenarios.whole import whole
+from tests.scenarios.whole import Account, whole
 from tracer.export import text
 from tracer.recording.writer import Recorder
 
@@ -44,7 +44,7 @@ EVERY = [
 ]
 
 
-def recorded(name: str, family: Family, folder: Path) -> tuple[Performance, list[str]]:
+def recorded(name: str, family: Family, folder: Path, account: Account) -> tuple[Performance, list[str]]:
     """A performance, and where the states inferred from its recording's packets are others than the kernel's."""
     path = folder / "play.pcapng"
 
@@ -55,7 +55,7 @@ def recorded(name: str, family: Family, folder: Path) -> tuple[Performance, list
         finally:
             recorder.close(recorder.written, 0)
 
-    shown = whole(play)
+    shown = whole(play, account)
     return shown, differences_between(Seen(shown.timeline), path)
 
 
@@ -76,9 +76,11 @@ PLAIN = [
 
 @pytest.mark.kernel(own_network=True)
 @pytest.mark.parametrize(("name", "family"), EVERY)
-def test_all_that_must_be_seen_is_seen(name: str, family: Family, pytestconfig: pytest.Config, tmp_path: Path) -> None:
+def test_all_that_must_be_seen_is_seen(
+    name: str, family: Family, pytestconfig: pytest.Config, tmp_path: Path, account: Account
+) -> None:
     for _ in range(pytestconfig.getoption("--repeat") or 1):
-        shown, differences = recorded(name, family, tmp_path)
+        shown, differences = recorded(name, family, tmp_path, account)
         wrong = shown.complaints(undecided=True)
         assert not wrong, told(shown, wrong, tmp_path)
         # Its packets alone, given to the replay engine, must tell the states that the kernel had.
@@ -87,13 +89,14 @@ def test_all_that_must_be_seen_is_seen(name: str, family: Family, pytestconfig: 
 
 @pytest.mark.parametrize("name", PLAIN)
 def test_without_rights_nothing_is_missed_that_could_be_told(
-    name: str, pytestconfig: pytest.Config, tmp_path: Path
+    name: str, pytestconfig: pytest.Config, tmp_path: Path, account: Account
 ) -> None:
     for _ in range(pytestconfig.getoption("--repeat") or 1):
         try:
             shown = perform(Stage.of(name, ("user-namespace",)), probes=False, pace=0.01)
         except StageError as refused:
             pytest.skip(str(refused))
+        account["plays"] += 1
         wrong = shown.complaints()
         assert not wrong, told(shown, wrong, tmp_path)
         assert any(outcome.verdict == "seen" for outcome in shown.outcomes)

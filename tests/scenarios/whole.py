@@ -9,7 +9,7 @@ fails is tried again until it holds.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypedDict
 
 from scenarios.performance import Performance
 from scenarios.sights_basis import Basis
@@ -17,12 +17,35 @@ from scenarios.sights_basis import Basis
 TIMES: Final = 3
 
 
-def whole(play: Callable[[], Performance]) -> Performance:
-    """What a play gives, the first time that all of it was seen, or the third."""
+class Account(TypedDict):
+    """Of one test."""
+
+    plays: int
+    again: list[str]
+    """A line for each play that was not seen as a whole: why, and what was wrong with it."""
+
+
+def whole(
+    play: Callable[[], Performance],
+    account: Account,
+    wrong: Callable[[Performance], list[str]] = Performance.complaints,
+) -> Performance:
+    """What a play gives, the first time that all of it was seen, or the third. `wrong`: what one is to fail for."""
     for _ in range(TIMES):
         shown = play()
-        basis = Basis(shown.timeline)
-        dark = shown.complaints() and any(event.name == "trace:unseen" for event in shown.timeline.events())
-        if not basis.lost and not basis.unseen and not dark:
+        account["plays"] += 1
+        if not (why := gaps(shown, wrong(shown))):
             break
+        account["again"].append("; ".join([f"{shown.scenario.name}, {shown.ground.family}: {why}", *wrong(shown)]))
     return shown
+
+
+def gaps(shown: Performance, wrong: list[str]) -> str:
+    """What of a play nobody saw, so that it proves nothing, in words; empty when it does."""
+    basis = Basis(shown.timeline)
+    if basis.lost:
+        return f"{basis.lost} events were lost"
+    if basis.unseen:
+        return f"{basis.unseen} segments or changes of state were seen in part"
+    dark = sum(event["softirqs"] for event in basis.events if event.name == "trace:unseen")
+    return f"{dark} softirqs of the machine ran without probes" if dark and wrong else ""
