@@ -83,6 +83,27 @@ def test_it_answers_what_the_plain_functions_answer_and_is_kept(folder: Path) ->
     assert [path.name for path in folder.iterdir()] != [kept.name], "what nothing will load any more is removed"
 
 
+@pytest.mark.skipif(shutil.which("ld") is None, reason="there is no linker")
+def test_what_was_compiled_is_loaded_without_llvm(folder: Path) -> None:
+    assert made().compile() is not None
+    code = made()
+    assert code.load() is not None and code._engine is None
+
+
+@pytest.mark.parametrize("without", ["linker", "memory that can be run"])
+def test_an_object_file_serves_where_a_library_cannot(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, without: str
+) -> None:
+    if without == "linker":
+        monkeypatch.setenv("PATH", "/nowhere")
+    else:
+        monkeypatch.setattr(machine_code, "_opened", lambda library, names: None)
+    assert made().compile() is not None
+    code = made()
+    assert code.load() is not None and code._engine is not None
+    assert code.load()["total"](table(), 1) == 14  # type: ignore[index]
+
+
 def test_what_is_damaged_or_anothers_is_not_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made().compile()
     (kept,) = folder.iterdir()

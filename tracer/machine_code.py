@@ -3,8 +3,9 @@
 numba compiles the functions as they stand: each is copied with globals in which the functions it calls are compiled
 ones. One thing is not as in Python: an index below zero does not count from the end, so none may be used. What comes
 out is optimised once more as a whole (numba compiles each function for itself, and passes a table of seven arrays as
-forty-nine numbers) and kept as an object file. To run that, numba is not needed, only llvmlite, which is there in a
-tenth of numba's time and memory. So numba is imported by whoever compiles, and by nobody else.
+forty-nine numbers) and kept: as a shared library where a linker is there (``ld``), which the system loads in less
+than a millisecond, and as an object file, for which llvmlite is needed (a tenth of numba's time and memory). So numba
+is imported by whoever compiles (``machine_compiler``), and by nobody else.
 
 The first compilation on a machine takes some seconds. Nobody needs to wait for it: ``aside`` has a child process do it
 while the plain functions go on. Where no cache directory can be written, a temporary one serves for this run.
@@ -23,7 +24,7 @@ import sys
 import threading
 import types
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -32,19 +33,14 @@ import numpy as np
 if TYPE_CHECKING:
     import subprocess
 
-_OPTIONS: Final = {
-    "_nrt": False,  # nothing is allocated, so references to arrays need no counting
-    "error_model": "numpy",  # a division by zero is no exception
-    "no_cpython_wrapper": True,
-    "no_cfunc_wrapper": True,
-}
-_FORM: Final = 2
+_FORM: Final = 3
 """Goes up when the same functions are compiled in another way than before."""
 _FINE: Final = (0, -2)
 """What a function compiled by numba returns when nothing was raised: a value, or None."""
-_INTRINSIC: Final = "llvm."
-_LIBRARY: Final = frozenset({"memset", "memcpy", "memmove"})
-"""All that compiled code may call that is not its own: the C library is in the process anyway."""
+SIZE: Final = 4
+"""Bytes of the length in front of what is kept: an object file, then the shared library or nothing."""
+_TELLING: Final = (b"vendor_id", b"cpu family", b"model", b"flags", b"CPU implementer", b"CPU part", b"Features")
+"""Lines of /proc/cpuinfo that say what a processor can do, and do not change while it runs."""
 CACHE: Final = "NUMBA_CACHE_DIR"
 """Environment variable that names the directory to keep compiled code in; without it __pycache__, or ~/.cache/synfin"""
 BESIDE: Final = Path(__file__).parent / "__pycache__"
@@ -81,6 +77,8 @@ class MachineCode:
     ) -> None:
         self._name, self._functions, self._entries, self._values = name, functions, entries, dict(values or {})
         self._loaded: dict[str, Callable[..., Any]] | None = None
+        self._engine: object = None
+        """Owns code that llvmlite has loaded."""
 
     def load(self) -> Mapping[str, Callable[..., Any]] | None:
         """The entries by name, from disk; None where they are not there (yet)."""
@@ -96,7 +94,9 @@ class MachineCode:
         """The entries by name, compiled now if need be; None where numba is not installed or does not work here."""
         if self.load() is None:
             try:
-                code = self._made()
+                from tracer.machine_compiler import made  # late: for once on a machine
+
+                code = made(self._functions, self._entries, self._values)
             except Exception:  # an installed numba may still fail to import, for instance beside a newer numpy
                 return None
             self._write(code)
@@ -122,12 +122,11 @@ class MachineCode:
     @functools.cached_property
     def _file(self) -> str:
         """Name of the file: it tells all that the code depends on."""
-        llvm: Any = importlib.import_module("llvmlite.binding") if _has_llvm() else None
-        if llvm is None:
+        if importlib.util.find_spec("llvmlite") is None:
             return "none"
-        parts: list[object] = [_FORM, sys.version, sys.modules["llvmlite"].__version__, np.__version__]
-        parts += [sorted(self._values)]
-        parts += [llvm.get_host_cpu_name(), sorted(llvm.get_host_cpu_features().items())]
+        llvmlite: Any = importlib.import_module("llvmlite")  # its version; what takes its time is ``llvmlite.binding``
+        parts: list[object] = [_FORM, sys.version, llvmlite.__version__, np.__version__, sorted(self._values)]
+        parts += [_processor()]
         parts += [(name, _spelled(entry.arguments), entry.results) for name, entry in self._entries.items()]
         for module, names in self._functions:
             parts += [(name, value) for name, value in vars(module).items() if isinstance(value, (int, tuple))]
@@ -137,26 +136,6 @@ class MachineCode:
     @property
     def _prefix(self) -> str:
         return f"{self._name}.{sys.implementation.cache_tag}-"
-
-    def _made(self) -> bytes:
-        """Compile: an object file in which the entries are found under their names."""
-        numba: Any = importlib.import_module("numba")
-        llvm: Any = importlib.import_module("llvmlite.binding")
-        scope: dict[str, Any] = dict(self._values)
-        whole: Any = None
-        with _from_the_front(numba):
-            for module, names in self._functions:
-                for name in names:
-                    copy = types.FunctionType(vars(module)[name].__code__, vars(module) | scope, name)
-                    if name in self._entries:
-                        signature = _signature(numba, self._entries[name])
-                        one = _module_of(llvm, numba.njit(signature, **_OPTIONS)(copy), name)
-                        if whole is None:
-                            whole = one
-                        else:
-                            whole.link_in(one)
-                    scope[name] = numba.njit(**_OPTIONS)(copy)
-        return _optimised(llvm, whole)
 
     def _write(self, code: bytes) -> None:
         """Keep it in the first directory that can be written."""
@@ -176,11 +155,13 @@ class MachineCode:
 
     def _link(self, code: bytes) -> None:
         """Make the code callable."""
-        llvm: Any = importlib.import_module("llvmlite.binding")
-        engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine(llvm))
-        engine.add_object_file(llvm.ObjectFileRef.from_data(code))
-        engine.finalize_object()
-        self._loaded = {name: _caller(engine, name, entry) for name, entry in self._entries.items()}
+        size = int.from_bytes(code[:SIZE], "little")
+        addresses = _opened(code[SIZE + size :], self._entries)
+        if addresses is None:
+            from tracer.machine_compiler import placed
+
+            addresses, self._engine = placed(code[SIZE : SIZE + size], self._entries)
+        self._loaded = {name: _caller(addresses[name], entry) for name, entry in self._entries.items()}
 
 
 class Background:
@@ -207,8 +188,16 @@ class Background:
             self.ended.set()
 
 
-def _has_llvm() -> bool:
-    return importlib.util.find_spec("llvmlite") is not None
+@functools.cache
+def _processor() -> object:
+    """What this processor is and can do: code is for one kind only."""
+    with contextlib.suppress(OSError), Path("/proc/cpuinfo").open("rb", buffering=0) as file:
+        lines = file.read(1 << 13).split(b"\n\n")[0].split(b"\n")  # of the first one
+        told = [line for line in lines if line.startswith(_TELLING)]
+        if told:
+            return told
+    llvm: Any = importlib.import_module("llvmlite.binding")
+    return llvm.get_host_cpu_name(), sorted(llvm.get_host_cpu_features().items())
 
 
 def _folders() -> Iterator[Path]:
@@ -257,85 +246,25 @@ def _spelled(arguments: tuple[Any, ...]) -> list[object]:
     ]  # fmt: skip
 
 
-def _signature(numba: Any, entry: Entry) -> Any:
-    """The entry's types, as numba names them."""
+def _opened(library: bytes, names: Iterable[str]) -> dict[str, int] | None:
+    """Addresses of functions in a shared library, which is loaded; None where there is none, or that is not allowed.
 
-    def array(kind: Any) -> Any:
-        return numba.types.Array(numba.from_dtype(np.dtype(kind)), 1, "C")
-
-    kinds = [
-        numba.int64 if kind is int
-        else numba.types.NamedTuple([array(one) for one in kind.dtypes], kind.kind) if isinstance(kind, Group)
-        else array(kind) for kind in entry.arguments
-    ]  # fmt: skip
-    results = (numba.void, numba.int64)[entry.results] if entry.results < 2 else numba.types.UniTuple(
-        numba.int64, entry.results)  # fmt: skip
-    return results(*kinds)
-
-
-@contextlib.contextmanager
-def _from_the_front(numba: Any) -> Iterator[None]:
-    """Have numba take every index as it is.
-
-    In Python a negative one counts from the end, which numba pays for with a comparison in front of every byte that is
-    read; no function compiled here uses that. Where another numba has no such place, compiled code is only slower.
+    It is loaded from memory: what runs is what was checked, and the file may lie where nothing may be executed. The
+    descriptor stays open, for the system takes another library with the same path to be the one that it has.
     """
-
-    def as_it_is(context: Any, builder: Any, kind: Any, index: Any, size: Any) -> Any:
-        return context.cast(builder, index, kind, numba.types.intp if kind.signed else numba.types.uintp)
-
-    arrays = importlib.import_module("numba.np.arrayobj")
-    usual = getattr(arrays, "fix_integer_index", None)
-    if usual is None:
-        yield
-        return
-    arrays.fix_integer_index = as_it_is  # type: ignore[attr-defined]
+    if not library or not hasattr(os, "memfd_create"):
+        return None
     try:
-        yield
-    finally:
-        arrays.fix_integer_index = usual  # type: ignore[attr-defined]
+        handle = os.memfd_create("synfin-code")
+        with open(handle, "wb", buffering=0, closefd=False) as file:
+            file.write(library)
+        loaded = ctypes.CDLL(f"/proc/self/fd/{handle}")
+        return {name: ctypes.cast(loaded[name], ctypes.c_void_p).value or 0 for name in names}
+    except (OSError, AttributeError):
+        return None
 
 
-def _module_of(llvm: Any, function: Any, name: str) -> Any:
-    """The LLVM module of a function compiled by numba, in which only it is visible, as ``name``."""
-    module = llvm.parse_assembly(function.inspect_llvm(function.signatures[0]))
-    for one in module.functions:
-        if not one.is_declaration:
-            if one.linkage == llvm.Linkage.external:
-                one.name = name
-            else:
-                one.linkage = llvm.Linkage.internal
-    for one in module.global_variables:
-        if not one.is_declaration:
-            one.linkage = llvm.Linkage.internal
-    return module
-
-
-def _optimised(llvm: Any, module: Any) -> bytes:
-    """An object file of the module; raises ValueError where it would call what is not there."""
-    machine = _machine(llvm)
-    options = llvm.create_pipeline_tuning_options(speed_level=3)
-    builder = llvm.create_pass_builder(machine, options)
-    builder.getModulePassManager().run(module, builder)
-    strange = {
-        one.name for one in module.functions if one.is_declaration and not one.name.startswith(_INTRINSIC)
-    } - _LIBRARY
-    if strange:
-        raise ValueError(f"compiled code calls {', '.join(sorted(strange))}")
-    code: bytes = machine.emit_object(module)
-    return code
-
-
-def _machine(llvm: Any) -> Any:
-    """This processor."""
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    features = llvm.get_host_cpu_features().flatten()
-    target = llvm.Target.from_default_triple()
-    return target.create_target_machine(cpu=llvm.get_host_cpu_name(), features=features, opt=3, jit=True)
-
-
-def _caller(engine: Any, name: str, entry: Entry) -> Callable[..., Any]:
+def _caller(address: int, entry: Entry) -> Callable[..., Any]:
     """Call a compiled function; other threads run meanwhile.
 
     numba's calling convention: where to put the result, where to put an exception, then the arguments, an array as
@@ -346,7 +275,7 @@ def _caller(engine: Any, name: str, entry: Entry) -> Callable[..., Any]:
         expected += [np.dtype(one) for one in kind.dtypes] if isinstance(kind, Group) else [kind]
     words = sum(1 if kind is int else 7 for kind in expected)
     prototype = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * 2, *[ctypes.c_int64] * words)
-    function = prototype(engine.get_function_address(name))
+    function = prototype(address)
     buffer = ctypes.c_int64 * max(entry.results, 1)
     kinds = [None if kind is int else np.dtype(kind) for kind in expected]
 
@@ -374,7 +303,6 @@ def _caller(engine: Any, name: str, entry: Entry) -> Callable[..., Any]:
             return result[0] if entry.results else None
         return tuple(result)
 
-    compiled.engine = engine  # type: ignore[attr-defined]  # the code is there for as long as it is
     return compiled
 
 
