@@ -19,6 +19,7 @@ import functools
 import importlib.util
 import os
 import shutil
+import signal
 import sys
 from collections import Counter
 from pathlib import Path
@@ -178,6 +179,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # Who is started in the background of a script ignores Ctrl-C, and so does whatever it starts (POSIX, XCU 2.12);
+    # what the tests interrupt must not.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if str(UNPACKED) not in os.environ["PATH"].split(os.pathsep):
         os.environ["PATH"] += os.pathsep + str(UNPACKED)
     if not hasattr(config, "workerinput"):
