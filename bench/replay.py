@@ -62,7 +62,10 @@ PRINTED: Final = "synfin --packets --csv"
 CONVERSATIONS: Final = "tshark -z conv,tcp"
 TSHARK_FIELDS: Final = f"tshark -T fields x {len(FIELDS)}"
 
-COMPILED: Final = ("tracer.capture.compiled", "tracer.replay.compiled", "tracer.replay.infer_compiled")
+COMPILED: Final = (
+    *("tracer.capture.compiled", "tracer.replay.compiled", "tracer.replay.infer_compiled"),
+    "tracer.export.rows_compiled",
+)
 """What is compiled once on a machine, as setting up does."""
 
 

@@ -204,6 +204,6 @@ if [ "$fresh" ]; then
     cd "$root" || exit 1
     [ "$(id -u)" = 0 ] && "$venv/bin/python" -c 'from tracer.kernel.source import prepare; prepare()' >>"$log" 2>&1
     "$venv/bin/python" -m tracer.machine_code tracer.capture.compiled tracer.replay.compiled tracer.recording.compiled \
-        tracer.replay.infer_compiled tracer.kernel.weave tracer.recording.parse >>"$log" 2>&1
+        tracer.replay.infer_compiled tracer.kernel.weave tracer.recording.parse tracer.export.rows_compiled >>"$log" 2>&1
 fi
 exit 0

@@ -16,7 +16,12 @@ from hypothesis import strategies as st
 
 from tests.replay.test_engine import traffic
 from tests.replay.transcript import segments
+from tracer.export import row_text
+from tracer.export.row_loop import write_rows
+from tracer.export.row_text import Layout, RowText
+from tracer.export.rows_compiled import CODE
 from tracer.export.table import Csv, JsonLines, records
+from tracer.export.table_cells import CSV, JSON
 from tracer.export.table_parquet import GROUP, Parquet
 from tracer.export.table_text import HELD, TextTable
 from tracer.filter_rows import Changes, Connections, Packets, Rows, changes
@@ -136,6 +141,42 @@ def field(value: Any) -> Any:
     if isinstance(value, dict):
         return ";".join(f"{state}={ns}" for state, ns in value.items())
     return clean(value) if isinstance(value, str) else value
+
+
+@pytest.mark.parametrize("form", ["csv", "json"])
+@pytest.mark.parametrize("table", ["packets", "connections", "states"])
+def test_the_loop_writes_what_columns_of_bytes_do(table: str, form: str) -> None:
+    rows, columns = states() if table == "states" else wild(table), COLUMNS[table]  # type: ignore[index]
+    if isinstance(rows, Packets):
+        odd = np.array([10**18, -1, 0, 9, 10, 99, 100, 2**63 - 1, -10, 10**9, 1 - 2**63])
+        rows.wire = np.resize(odd, len(rows))
+    kind = CSV if form == "csv" else JSON
+    layout = Layout(columns, kind, ["{é", *[","] * (len(columns) - 1)], "}\n")
+    expected = b"".join(RowText().parts(rows, layout))
+    assert expected.count(b"\n") == len(rows)
+    few = rows.pick(np.arange(len(rows)) < 300)
+    assert expected.startswith(b"".join(RowText(write_rows).parts(few, layout)))
+    if pytest.importorskip("numba"):
+        assert b"".join(RowText(CODE.compile()["write_rows"]).parts(rows, layout)) == expected  # type: ignore[index]
+
+
+def test_a_large_table_changes_to_the_loop_and_nobody_sees_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("numba")
+    assert CODE.compile() is not None
+    rows, columns = wild("packets"), COLUMNS["packets"]
+    expected, found = io.StringIO(), io.BytesIO()
+    for _ in range(3):
+        Csv(expected, columns, with_file=False).write(rows, "x")
+    whole = expected.getvalue().splitlines()
+    header, lines = whole[0], [line for line in whole if not line.startswith("frame")]
+    monkeypatch.setattr(row_text, "WORTH", 2 * len(rows))
+    out = io.TextIOWrapper(found, "utf-8")
+    writer = Csv(out, columns, with_file=False)
+    for _ in range(3):
+        writer.write(rows, "x")
+    assert writer._text._loop is not None
+    writer.close()
+    assert found.getvalue().decode().splitlines() == [header, *lines]
 
 
 def test_a_csv_of_nothing_has_its_columns() -> None:

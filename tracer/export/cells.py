@@ -140,6 +140,11 @@ def lines(columns: Sequence[Cells], right: Sequence[bool], width: Sequence[int],
     return text(joined(*parts[::-1]))
 
 
+def packed(cells: Cells) -> bytes:
+    """All rows behind one another."""
+    return cells.tobytes().translate(None, b"\0")
+
+
 def text(cells: Cells) -> str:
     """All rows behind one another."""
-    return cells.tobytes().translate(None, b"\0").decode()
+    return packed(cells).decode()

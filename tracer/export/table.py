@@ -7,18 +7,18 @@ field.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import codecs
+import io
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, Protocol, TextIO
 
 import numpy as np
 
-from tracer.export.cells import Cells, always, joined, text
-from tracer.export.table_cells import CSV, JSON, column_cells
+from tracer.export.row_text import Layout, RowText
+from tracer.export.table_cells import CSV, JSON
 from tracer.filter_rows import Rows
 from tracer.filter_tables import Column
 
-TOGETHER: Final = 4096
-"""Rows written at a time: they are in memory as text."""
 EMPTY: Final[dict[str, Any]] = {"int": 0, "text": "", "texts": [], "times": {}}
 """What each type of column is where there is nothing."""
 
@@ -60,21 +60,37 @@ def records(rows: Rows, columns: Sequence[Column], file: str | None = None) -> I
     return zip(*parts, strict=True)
 
 
-class JsonLines:
-    """One object a line."""
+class _Lines:
+    """A line a row."""
 
     def __init__(self, out: TextIO, columns: Sequence[Column], *, with_file: bool) -> None:
         self._out, self._columns, self._with_file = out, columns, with_file
+        self._text = RowText()
+        self._put: Callable[[bytes], object] | None = None
 
     def write(self, rows: Rows, file: str) -> None:
         """Write them as they come."""
+        if self._put is None:
+            self._begin()
+            self._put = _octets_into(self._out)
+        for part in self._text.parts(rows, self._layout(file)):
+            self._put(part)
+
+    def _begin(self) -> None:
+        """Write what comes before the first row."""
+
+    def _layout(self, file: str) -> Layout:
+        """What a row of this file looks like."""
+        raise NotImplementedError
+
+
+class JsonLines(_Lines):
+    """One object a line."""
+
+    def _layout(self, file: str) -> Layout:
         lead = f'{{"file":{JSON.word(file)},' if self._with_file else "{"
-        for part in rows.parts(TOGETHER):
-            cells: list[Cells] = []
-            for column in self._columns:
-                cells.append(always(f'{"," if cells else lead}"{column.name}":', len(part)))
-                cells.append(column_cells(part.export(column.name), column, JSON))
-            self._out.write(text(joined(*cells, always("}\n", len(part)))))
+        before = [f'{"," if number else lead}"{column.name}":' for number, column in enumerate(self._columns)]
+        return Layout(self._columns, JSON, before, "}\n")
 
     def close(self) -> None:
         """Whole lines are there already."""
@@ -83,33 +99,31 @@ class JsonLines:
     abandon = close
 
 
-class Csv:
+class Csv(_Lines):
     """A header, then a line a row; lists are joined by ``;``."""
 
-    def __init__(self, out: TextIO, columns: Sequence[Column], *, with_file: bool) -> None:
-        self._out, self._columns, self._with_file = out, columns, with_file
-        self._begun = False
-
     def _begin(self) -> None:
-        if not self._begun:
-            self._begun = True
-            names = [column.name for column in self._columns]
-            self._out.write(",".join(["file", *names] if self._with_file else names) + "\n")
+        names = [column.name for column in self._columns]
+        self._out.write(",".join(["file", *names] if self._with_file else names) + "\n")
 
-    def write(self, rows: Rows, file: str) -> None:
-        """Write them as they come."""
-        self._begin()
+    def _layout(self, file: str) -> Layout:
         lead = f"{CSV.word(file)}," if self._with_file else ""
-        for part in rows.parts(TOGETHER):
-            cells = [always(lead, len(part))]
-            for column in self._columns:
-                cells += (column_cells(part.export(column.name), column, CSV), always(",", len(part)))
-            self._out.write(text(joined(*cells[:-1], always("\n", len(part)))))
+        return Layout(self._columns, CSV, [lead, *[","] * (len(self._columns) - 1)], "\n")
 
     def close(self) -> None:
         """Whole lines are there already; without any, the names of the columns."""
-        self._begin()
+        if self._put is None:
+            self._begin()
         self._out.flush()
 
     def abandon(self) -> None:
         """Whole lines are there already."""
+
+
+def _octets_into(out: TextIO) -> Callable[[bytes], object]:
+    """What takes UTF-8 for ``out``: straight to what is under it, where that is UTF-8 anyway."""
+    if isinstance(out, io.TextIOWrapper) and codecs.lookup(out.encoding).name == "utf-8":
+        out.flush()
+        under: Callable[[bytes], object] = out.buffer.write
+        return under
+    return lambda octets: out.write(octets.decode())
