@@ -91,5 +91,7 @@ def _different(numbers: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
         place = np.zeros(len(there), np.int64)
         place[kinds] = np.arange(len(kinds))
         return kinds, place[numbers]
-    kinds, codes = np.unique(numbers, return_inverse=True)
-    return kinds, codes.astype(np.int64)
+    # np.unique would order the rows' numbers as well, which takes longer than looking up each of few kinds.
+    kinds = np.sort(numbers)
+    kinds = kinds[np.concatenate((np.ones(min(len(kinds), 1), np.bool_), kinds[1:] != kinds[:-1]))]
+    return kinds, np.searchsorted(kinds, numbers)

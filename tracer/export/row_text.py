@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 WORTH: Final = 20_000
 """Rows of a table from which on machine code is worth loading."""
 TOGETHER: Final = 4096
-"""Rows written at a time: they are in memory as text."""
+"""Rows written at a time: they are in memory as matrices of text."""
+MORE: Final = 16_384
+"""The same for the loop, which needs less of it."""
 
 
 MOST_WORDS: Final = 1 << 16
@@ -59,8 +61,9 @@ class RowText:
         self._rows += len(rows)
         if self._loop is None and self._rows >= WORTH:
             self._loop = self._compiled()
-        for part in rows.parts(TOGETHER):
-            yield self._by_cells(part, layout) if self._loop is None else self._by_loop(self._loop, part, layout)
+        loop = self._loop
+        for part in rows.parts(TOGETHER if loop is None else MORE):
+            yield self._by_cells(part, layout) if loop is None else self._by_loop(loop, part, layout)
 
     def _compiled(self) -> Callable[..., int] | None:
         """The loop as machine code; None where it is not there (yet)."""
@@ -80,11 +83,13 @@ class RowText:
 
     def _by_loop(self, loop: Callable[..., int], rows: Rows, layout: Layout) -> bytes:
         pool = _Pool()
-        nothing, behind = pool.words([layout.form.nothing.encode()]), pool.words([layout.behind.encode()])
+        fixed = pool.words([word.encode() for word in (*layout.before, layout.form.nothing, layout.behind)])
+        between = len("".join((*layout.before, layout.behind)).encode())
+        nothing, behind = fixed + len(layout.before), fixed + len(layout.before) + 1
         values = np.zeros((len(layout.columns), len(rows)), np.int64)
         plan: list[int] = []
-        for number, (column, before) in enumerate(zip(layout.columns, layout.before, strict=True)):
-            plan.append(pool.words([before.encode()]))
+        for number, column in enumerate(layout.columns):
+            plan.append(fixed + number)
             exported = rows.export(column.name)
             if isinstance(exported, Words):
                 plan += (pool.words([self._spelled(kind, layout.form) for kind in exported.kinds]), 0, -1)
@@ -97,7 +102,7 @@ class RowText:
                 values[number] = np.arange(len(rows))
         plan.append(behind)
         starts, octets = pool.whole()
-        most = len(rows) * (pool.longest + DIGITS * len(layout.columns))
+        most = len(rows) * (between + pool.longest + DIGITS * len(layout.columns))
         if len(self._room) < most:
             self._room = np.empty(most, np.uint8)
         size = loop(len(rows), np.array(plan, np.int64), values.reshape(-1), starts, octets, self._room)
@@ -121,7 +126,7 @@ class _Pool:
         self._sizes: list[Sequence[int] | NDArray[np.int64]] = []
         self._count = 0
         self.longest = 0
-        """Bytes of the longest word of each call together: no row takes more, but for its numbers."""
+        """Bytes of the longest word of each call together."""
 
     def words(self, found: Sequence[bytes]) -> int:
         """Add words; the number of the first."""
