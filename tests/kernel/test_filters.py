@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.kernel.conftest import Seen
+from tracer.kernel.attach import Mode
 from tracer.kernel.probes import ALL_GROUPS, Group
 from tracer.kernel.source import Filter, KernelSource
 from tracer.kernel.syscalls import CALL
@@ -63,6 +64,23 @@ def _echo(port: int) -> None:
         client.sendall(b"hello")
         assert client.recv(10) == b"hello"
         assert client.recv(10) == b""
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_a_listener_that_was_there_is_followed_where_calls_are_not(
+    server: tuple[subprocess.Popen[str], int], mode: Mode
+) -> None:
+    """It is shown to the probes at the exit of a call: also where nothing hangs there afterwards."""
+    process, port = server
+    source = KernelSource(groups=frozenset({Group.STATES, Group.TIMERS}), mode=mode)
+    source.start(Filter(processes=frozenset({process.pid})))
+    assert not [row for row in source.status() if row.on and row.probe.group is Group.SYSCALLS]
+    _echo(port)
+    seen = _finish(source)
+    states = [(State(row["old"]), State(row["new"])) for row in seen.of("socket:state") if row["sport"] == port]
+    assert states[:3] == [(State.LISTEN, State.SYN_RECV), (State.SYN_RECV, State.ESTABLISHED),
+                          (State.ESTABLISHED, State.FIN_WAIT1)]  # fmt: skip
+    assert len(seen.of("request:born")) == len(seen.of("request:gone")) == 1
 
 
 @pytest.mark.parametrize("how", ["process", "port"])

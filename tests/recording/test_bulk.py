@@ -14,8 +14,10 @@ from tracer.headers import decode
 from tracer.kinds import KINDS, MAX_HEADER_BYTES, TYPES, Evidence, Source
 from tracer.recording import compiled, writer
 from tracer.recording.bulk import Bulk
+from tracer.recording.digits import put_endpoint
 from tracer.recording.phrases import phrase
 from tracer.recording.writer import Recorder
+from tracer.timeline import endpoint
 
 pytest.importorskip("numba", reason="bulk writing is compiled")
 SECOND = 1_000_000_000
@@ -139,3 +141,15 @@ def test_a_line_is_learned_once_for_all_that_read_alike() -> None:
     made, decided = phrase(batch.heads[0], batch.tables[NUMBER["socket:queues"]][0], batch.strings)
     assert made.texts == (b"", b": receive queue 5 B, send queue 0 B") and made.holes == ("ends",)
     assert decided == {"state", "rcv_nxt-copied_seq", "write_seq-snd_una"}
+
+
+def test_an_end_reads_as_everywhere_else() -> None:
+    """Every pattern of zeros in an IPv6 address, and IPv4."""
+    out = np.zeros(64, np.uint8)
+    groups = [[0xF00D * (pattern >> i & 1) + i * (pattern >> i & 1) for i in range(8)] for pattern in range(256)]
+    numbers = [int.from_bytes(b"".join(group.to_bytes(2) for group in one)) for one in groups]
+    for number in [*numbers, *(0xFFFF << 32 | address for address in (0, 0x7F000001, 0xFFFFFFFF))]:
+        high, low = divmod(number, 1 << 64)
+        for port in (0, 9, 65535):
+            end = put_endpoint(out, 0, np.uint64(high), np.uint64(low), np.uint64(port))
+            assert bytes(out[:end]).decode() == endpoint((high, low), port)

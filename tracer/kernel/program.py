@@ -57,7 +57,7 @@ def constants(types: KernelTypes, mode: Mode, pages: dict[Ring, int], *, casts: 
         values[f"{ring.name}_PAGES"] = pages[ring]
     for name in ("socket", "accept", "accept4", "epoll_ctl", "getsockopt", "setsockopt", "ioctl", "splice"):
         values[f"CALL_{name.upper()}"] = CALL[name]
-    for name in ("sock", "tcp_sock"):
+    for name in ("sock", "tcp_sock", "pt_regs"):
         values[name.upper()] = types.struct(name) or 0
     for name in SYMBOLS:
         values[name.upper()] = PLACEHOLDER[name]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -165,8 +166,24 @@ class KernelSource:
         if any(program.name == "on_softirq_exit" for program in self._attached):
             self._softirqs = Softirqs.of_map(self._map("softirqs"))
             self._softirqs.begin()
-        for process in followed.processes | followed.members:
-            self._seeder.show(process)
+        processes = followed.processes | followed.members
+        with self._looking_on(types, mode) if processes else contextlib.nullcontext():
+            for process in processes:
+                self._seeder.show(process)
+
+    @contextlib.contextmanager
+    def _looking_on(self, types: KernelTypes, mode: Mode) -> Iterator[None]:
+        """While sockets are shown: where calls are not recorded, a program at their exits that only sees these."""
+        exits = types.tracepoint("sys_exit")
+        if exits is None or any(program.name == "on_sys_exit" for program in self._attached):
+            yield
+            return
+        assert self._module is not None
+        program = attach("on_shown", "sys_exit", self._module.program("on_shown"), mode, exits.btf_id)
+        try:
+            yield
+        finally:
+            program.close()
 
     def _made(self, image: Image, constants: dict[int, int]) -> Loaded:
         """The maps; where there is no room for larger rings than usual, with the usual ones."""
@@ -202,8 +219,8 @@ class KernelSource:
                 code = self._module.program(probe.program)
                 self._attached.append(attach(probe.program, hook.name, code, mode, number, fentry=hook.fentry))
             except AttachError as error:
-                if probe.group is _ESSENTIAL:
-                    raise
+                if probe.group is _ESSENTIAL or (self.casts and not hook.fentry):
+                    raise  # in another way all the same, perhaps
                 why = str(error)
                 continue
             return Status(probe, hook, True, but)

@@ -21,9 +21,8 @@ from tracer.kinds import HEAD_FIELDS, KINDS, TYPES, Evidence, Field, Kind, Sourc
 from tracer.recording import loops
 from tracer.recording.fields import HEAD as HEAD_NAMES
 from tracer.recording.fields import PREFIX, WRITTEN
-from tracer.recording.phrases import DISTANCES, ENDS, Phrase, numeric, phrase, places
+from tracer.recording.phrases import DISTANCES, ENDS, Phrase, Place, numeric, phrase, places
 from tracer.states import State
-from tracer.timeline import Event
 
 OUT_BYTES: Final = 1 << 22
 """Of one write: large enough that system calls cost nothing, small enough to stay in a processor's cache."""
@@ -32,7 +31,7 @@ ROOM: Final = 4096
 EVENTS: Final = 1 << 13
 """Events at a time."""
 MOST_PHRASES: Final = 1 << 16
-"""Lines kept: more than two for each event at a time."""
+"""Lines kept: more than one for each event at a time."""
 _KEY_NUMBERS: Final = 512
 _FORMS: Final = {"u1": loops.U8, "u2": loops.U16, "u4": loops.U32, "u8": loops.U64, "i1": loops.I8, "i4": loops.I32,
                  "i8": loops.I64}  # fmt: skip
@@ -52,6 +51,13 @@ def _form(field: Field) -> tuple[int, int]:
     return _SHOWN.get(kind.shown, _FORMS.get(kind.numpy, loops.TEXT)), length
 
 
+def _ends(known: Mapping[str, Place]) -> tuple[int, int]:
+    """Where the addresses and the ports of both ends are."""
+    addresses, ports = known["saddr"].at, known["sport"].at
+    assert (known["daddr"].at, known["dport"].at) == (addresses + 16, ports + 2)
+    return addresses, ports
+
+
 def in_bulk(kind: Kind) -> bool:
     texts = sum(TYPES[field.type].shown == "text" for field in kind.fields)
     return numeric(kind.name) and texts <= loops.TEXTS
@@ -64,7 +70,7 @@ class Tables:
         names = bytearray()
         rows: list[tuple[int, int, int, int, int]] = []
         spans = np.zeros((len(KINDS) + 1, 2), np.int64)
-        self.texts = np.zeros((2, len(KINDS) + 1, loops.TEXTS, 2), np.int64)
+        self.texts = np.zeros((len(KINDS) + 1, loops.TEXTS, 2), np.int64)
         head = {field.name: field for field in HEAD_FIELDS}
         for kind in KINDS:
             if not in_bulk(kind):
@@ -81,7 +87,7 @@ class Tables:
                 rows.append((loops.FD if field.name == "fd" else form, at, count, len(names), len(names) + len(name)))
                 names += name
                 if form == loops.TEXT:
-                    self.texts[0, number, text] = at, count
+                    self.texts[number, text] = at, count
                     text += 1
             spans[number, 1] = len(rows)
         states = [State(i).name if i in State._value2member_map_ else str(i) for i in range(256)]
@@ -96,19 +102,15 @@ class Tables:
 
 
 class _Phrases:
-    """All lines worked out so far. Two tables of deciding places: of lines by kind, of ends behind them."""
+    """All lines worked out so far. A group is the number of a kind."""
 
     def __init__(self, texts: NDArray[np.int64]) -> None:
-        """``texts`` are those of the lines; ends have none."""
-        count = 2 * (len(KINDS) + 1)
+        """``texts``: per group, the fields that have text from outside."""
+        count = len(KINDS) + 1
         self._decides = np.zeros((count, loops.DECIDING, 2), np.int64)
         self._texts = texts
         self._deciding: list[set[str]] = [set() for _ in range(count)]
         self._places = {NUMBER[kind.name]: places(NUMBER[kind.name]) for kind in KINDS}
-        for kind in KINDS:
-            number = NUMBER[kind.name]
-            if "sport" in self._places[number]:
-                self._decide(number, len(KINDS) + 1 + number, {"saddr", "daddr", "sport", "dport"})
         self.arrays = loops.Phrases(
             self._decides.reshape(-1), self._texts.reshape(-1), np.zeros(4 * MOST_PHRASES, np.int64),
             np.zeros(3 * MOST_PHRASES, np.int64), np.zeros(8 * MOST_PHRASES, np.uint64),
@@ -124,31 +126,27 @@ class _Phrases:
         self.arrays.ends.fill(0)
         self.made = self._parts_end = self._pool_end = 0
 
-    def _decide(self, number: int, group: int, names: set[str]) -> bool:
+    def _decide(self, number: int, names: set[str]) -> bool:
         """Note what decides; whether that is news."""
-        deciding = self._deciding[group]
+        deciding = self._deciding[number]
         if names <= deciding:
             return False
         deciding |= names
         rows = [self._places[number][name][:2] for name in sorted(deciding)]
-        self._decides[group] = 0
-        self._decides[group, : len(rows)] = rows
+        self._decides[number] = 0
+        self._decides[number, : len(rows)] = rows
         return True
 
     def make(self, batch: Batch) -> bool:
         """Work out the phrases that were asked for; False when all have to be asked for anew."""
         asked = int(self.arrays.ends[0])
-        names = self.arrays.keys[3 * self.made : 3 * asked : 3].tolist()
         news = False
-        for name, at in zip(names, self.arrays.first[self.made : asked].tolist(), strict=True):
+        for at in self.arrays.first[self.made : asked].tolist():
             head = batch.heads[at]
             kind = int(head["kind"])
             row = batch.tables[kind][int(head["row"])]
-            if name:
-                made, decided = phrase(head, row, batch.strings)
-                news = self._decide(kind, kind, set(decided)) or news
-            else:
-                made = Phrase((Event(0, head, row, batch.strings).ends.encode(),), ())
+            made, decided = phrase(head, row, batch.strings)
+            news = self._decide(kind, set(decided)) or news
             if 3 * self._parts_end > len(self.arrays.parts) - 200 or self._pool_end > len(self.arrays.pool) - 8192:
                 return False
             self._add(kind, made)
@@ -163,7 +161,7 @@ class _Phrases:
                 self._pool_end += len(text)
             if i < len(made.holes):
                 if made.holes[i] == ENDS:
-                    self._part(loops.ENDS_HOLE, 0, 0)
+                    self._part(loops.ENDS_HOLE, *_ends(self._places[number]))
                 else:
                     place = self._places[number][made.holes[i]]
                     self._part(loops.HOLE, _FORMS[place.dtype], place.at)
@@ -191,8 +189,6 @@ class Bulk:
         self._after = _array(b"\n")
         self._bulky = np.zeros(len(KINDS) + 1, bool)
         self._bulky[[NUMBER[kind.name] for kind in KINDS if in_bulk(kind)]] = True
-        self._with_ends = np.zeros(len(KINDS) + 1, bool)
-        self._with_ends[[number for number, dtype in PAYLOAD.items() if "saddr" in (dtype.names or ())]] = True
 
     def blocks(
         self, batch: Batch, ticks: NDArray[np.int64], directions: NDArray[np.int64], by_hand: Callable[[int], bytes],
@@ -216,7 +212,7 @@ class Bulk:
         kinds = batch.heads["kind"]
         bases, flat = self._rows.of(batch)
         groups = np.where(self._bulky[kinds] & (batch.heads["time"] > 0), kinds.astype(np.int64), -1)
-        phrase_of, ends_of = self._look_up(batch, groups, bases, flat, directions)
+        phrase_of = self._look_up(batch, groups, bases, flat, directions)
         slow = np.flatnonzero(phrase_of == loops.SLOW)
         made = [by_hand(i) for i in slow.tolist()]
         where = np.zeros((len(kinds) if len(slow) else 0, 2), np.int64)
@@ -227,7 +223,7 @@ class Bulk:
         if made and max(map(len, made)) > len(out):
             out = np.zeros(max(map(len, made)), np.uint8)
         intros = self._introduce(batch, directions)
-        events = loops.Events(groups, bases, ticks, phrase_of, ends_of, directions, intros, where.ravel())
+        events = loops.Events(groups, bases, ticks, phrase_of, directions, intros, where.ravel())
         constants = loops.Constants(
             _array(self._intro_pool), np.array(self._intro_spans, np.int64).ravel(), self._stamp, self._words,
             self._after, _array(b"".join(made)),
@@ -244,22 +240,15 @@ class Bulk:
     def _look_up(
         self, batch: Batch, groups: NDArray[np.int64], bases: NDArray[np.int64], flat: loops.Flat,
         directions: NDArray[np.int64],
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:  # fmt: skip
-        """The phrase of each event, and that of its ends."""
-        lines, ends = np.zeros(len(groups), np.int64), np.zeros(len(groups), np.int64)
+    ) -> NDArray[np.int64]:
+        """The phrase of each event."""
+        lines = np.zeros(len(groups), np.int64)
         lines[groups < 0] = loops.SLOW
         with_line = np.flatnonzero((directions < 0) & (groups >= 0))  # packets have no words
-        with_ends = with_line[self._with_ends[groups[with_line]]]
-        nameless = np.zeros(len(with_ends), np.int64)
-        behind = groups[with_ends] + len(KINDS) + 1
         known, look_up = self._phrases, self.loops["look_up"]
-        while (
-            look_up(with_line, groups[with_line], groups[with_line], bases, lines, flat, known.arrays) < len(with_line)
-            or look_up(with_ends, behind, nameless, bases, ends, flat, known.arrays) < len(with_ends)
-            or not known.make(batch)
-        ):
+        while look_up(with_line, groups, bases, lines, flat, known.arrays) < len(with_line) or not known.make(batch):
             known.forget()
-        return lines, ends
+        return lines
 
     def _introduce(self, batch: Batch, directions: NDArray[np.int64]) -> NDArray[np.int64]:
         """For each event the number of the text that says its kind, source and evidence."""

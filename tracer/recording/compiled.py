@@ -31,7 +31,7 @@ CODE: Final = MachineCode(
     ((digits, digits.FUNCTIONS), (loops, loops.FUNCTIONS), (arrivals, arrivals.FUNCTIONS)),
     {
         "blocks": Entry((int, int, _U8, _INT, _EVENTS, _CONSTANTS, _FLAT, _TABLES, _PHRASES), 1),
-        "look_up": Entry((_INT, _INT, _INT, _INT, _INT, _FLAT, _PHRASES), 1),
+        "look_up": Entry((_INT, _INT, _INT, _INT, _FLAT, _PHRASES), 1),
         "flatten": Entry((_U8, _U8, _INT, int, int, int, _FLAT, _INT)),
         "first_sights": Entry((_INT, _INT, _INT, _INT, int), 1),
     },

@@ -79,6 +79,53 @@ def put_address(out: Bytes, at: int, high: Any, low: Any) -> int:
     return at - 1
 
 
+def put_endpoint(out: Bytes, at: int, high: Any, low: Any, port: Any) -> int:
+    """An address and a port as people write them, see tracer.timeline.endpoint."""
+    if high == 0 and low >> np.uint64(32) == np.uint64(0xFFFF):
+        at = put_address(out, at, high, low)
+    else:
+        out[at] = np.uint8(91)
+        at = put_ipv6(out, at + 1, high, low)
+        out[at] = np.uint8(93)
+        at += 1
+    out[at] = np.uint8(58)
+    if port:
+        return put_number(out, at + 1, port)
+    out[at + 1] = np.uint8(42)
+    return at + 2
+
+
+def put_ipv6(out: Bytes, at: int, high: Any, low: Any) -> int:
+    """An IPv6 address with its longest run of zeros left out (RFC 5952 §4.2)."""
+    first = most = run = 0
+    for i in range(9):
+        if i < 8 and group_of(i, high, low) == np.uint64(0):
+            run += 1
+        else:
+            if run > most:
+                first, most = i - run, run
+            run = 0
+    if most < 2:  # a single one is written
+        first, most = 8, 0
+    i = 0
+    while i < 8:
+        if i == first:
+            out[at] = out[at + 1] = np.uint8(58)
+            at, i = at + 2, i + most
+        else:
+            if i and i != first + most:
+                out[at] = np.uint8(58)
+                at += 1
+            at, i = put_hex(out, at, group_of(i, high, low), 1), i + 1
+    return at
+
+
+def group_of(i: int, high: Any, low: Any) -> Any:
+    """One of the eight numbers of an IPv6 address."""
+    half = high if i < 4 else low
+    return (half >> np.uint64(48 - 16 * (i & 3))) & np.uint64(0xFFFF)
+
+
 def put_u32(out: Bytes, at: int, value: Any) -> int:
     """Four bytes, little-endian."""
     for i in range(4):
@@ -94,5 +141,8 @@ def pad(out: Bytes, at: int, begin: int) -> int:
     return at
 
 
-FUNCTIONS: Final = ("put_number", "put_hex", "put_bytes", "put_signed", "put_address", "put_u32", "pad")
+FUNCTIONS: Final = (
+    "put_number", "put_hex", "put_bytes", "put_signed", "put_address", "group_of", "put_ipv6", "put_endpoint",
+    "put_u32", "pad",
+)  # fmt: skip
 """Each after those it calls."""

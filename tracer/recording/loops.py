@@ -16,7 +16,18 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tracer.recording.digits import Bytes, Ints, pad, put_address, put_bytes, put_hex, put_number, put_signed, put_u32
+from tracer.recording.digits import (
+    Bytes,
+    Ints,
+    pad,
+    put_address,
+    put_bytes,
+    put_endpoint,
+    put_hex,
+    put_number,
+    put_signed,
+    put_u32,
+)  # fmt: skip
 
 U8, U16, U32, U64, I8, I32, I64 = range(7)
 HEX, FD, STATE, IP, RAW, TEXT = range(7, 13)
@@ -27,7 +38,10 @@ FIELD: Final = 5
 PLAN: Final = 8
 """Numbers to a row of the plan of flat rows."""
 LITERAL, HOLE, ENDS_HOLE = range(3)
-"""Parts of a phrase: (LITERAL, from, to in the pool), (HOLE, form, offset), (ENDS_HOLE, 0, 0)."""
+"""Parts of a phrase: (LITERAL, from, to in the pool), (HOLE, form, offset), (ENDS_HOLE, offsets of saddr and sport;
+daddr and dport lie right behind each)."""
+ARROW: Final = np.frombuffer(" → ".encode(), np.uint8)
+"""Between two ends."""
 DECIDING: Final = 24
 """Places that may decide how a line of one kind reads."""
 TEXTS: Final = 6
@@ -74,7 +88,7 @@ class Phrases(NamedTuple):
     slots: Ints
     """Hash table: number of a phrase, or MISSING."""
     keys: Ints
-    """Per phrase its name, and where its key is in the pool of keys: from, to."""
+    """Per phrase its group, and where its key is in the pool of keys: from, to."""
     key_pool: NDArray[np.uint64]
     spans: Ints
     """Per phrase the first of its parts and the one behind the last."""
@@ -97,7 +111,6 @@ class Events(NamedTuple):
     ticks: Ints
     """us since the Unix epoch."""
     phrase_of: Ints
-    ends_of: Ints
     directions: Ints
     """-1 for a journal row, else a packet's direction flags (0 none)."""
     intros: Ints
@@ -219,9 +232,9 @@ def key_of(group: int, base: int, flat: Flat, phrases: Phrases) -> int:
     return length
 
 
-def slot_of(name: int, length: int, phrases: Phrases) -> int:
+def slot_of(group: int, length: int, phrases: Phrases) -> int:
     """Where in the hash table the phrase with the key in ``phrases.key`` is, or would be. FNV-1a, of 8 bytes a step."""
-    mixed = np.uint64(14695981039346656037) ^ np.uint64(name)
+    mixed = np.uint64(14695981039346656037) ^ np.uint64(group)
     for i in range(length):
         mixed = (mixed ^ phrases.key[i]) * np.uint64(1099511628211)
         mixed ^= mixed >> np.uint64(32)
@@ -230,7 +243,7 @@ def slot_of(name: int, length: int, phrases: Phrases) -> int:
     while phrases.slots[slot] >= 0:
         entry = 3 * phrases.slots[slot]
         begin = phrases.keys[entry + 1]
-        if phrases.keys[entry] == name and phrases.keys[entry + 2] - begin == length:
+        if phrases.keys[entry] == group and phrases.keys[entry + 2] - begin == length:
             same = True
             for i in range(length):
                 if phrases.key_pool[begin + i] != phrases.key[i]:
@@ -242,14 +255,13 @@ def slot_of(name: int, length: int, phrases: Phrases) -> int:
     return slot  # type: ignore[return-value]
 
 
-def look_up(which: Ints, groups: Ints, names: Ints, bases: Ints, found: Ints, flat: Flat, phrases: Phrases) -> int:
+def look_up(which: Ints, groups: Ints, bases: Ints, found: Ints, flat: Flat, phrases: Phrases) -> int:
     """The number of the phrase of each of the events ``which``, or SLOW, into ``found``; how many fitted in.
 
-    ``groups`` says which rows of ``decides`` and of ``texts`` are meant, ``names`` under which name phrases are kept.
     A phrase that is not there yet gets the next number, and ``first`` says for whose sake: its parts are to be made.
     """
     for i in range(len(which)):
-        event, group, base = which[i], groups[i], bases[which[i]]
+        event, group, base = which[i], groups[which[i]], bases[which[i]]
         found[event] = SLOW
         ok = True
         for t in range(2 * TEXTS * group, 2 * TEXTS * (group + 1), 2):
@@ -260,7 +272,7 @@ def look_up(which: Ints, groups: Ints, names: Ints, bases: Ints, found: Ints, fl
         if not ok:
             continue
         length = key_of(group, base, flat, phrases)
-        slot = slot_of(names[i], length, phrases)
+        slot = slot_of(group, length, phrases)
         entry = phrases.slots[slot]
         if entry < 0:
             entry, at = phrases.ends[0], phrases.ends[1]
@@ -268,7 +280,7 @@ def look_up(which: Ints, groups: Ints, names: Ints, bases: Ints, found: Ints, fl
                 return i
             phrases.slots[slot] = entry
             phrases.first[entry] = event
-            phrases.keys[3 * entry] = names[i]
+            phrases.keys[3 * entry] = group
             phrases.keys[3 * entry + 1], phrases.keys[3 * entry + 2] = at, at + length
             for j in range(length):
                 phrases.key_pool[at + j] = phrases.key[j]
@@ -277,7 +289,17 @@ def look_up(which: Ints, groups: Ints, names: Ints, bases: Ints, found: Ints, fl
     return len(which)
 
 
-def put_phrase(out: Bytes, at: int, entry: int, ends: int, base: int, flat: Flat, phrases: Phrases) -> int:
+def put_ends(out: Bytes, at: int, addresses: int, ports: int, flat: Flat) -> int:
+    """As ``tracer.timeline.Event.ends``: every connection has others, so they are no part of a phrase."""
+    q, h = addresses >> 3, ports >> 1
+    at = put_endpoint(out, at, flat.q[q], flat.q[q + 1], np.uint64(flat.h[h]))
+    if flat.h[h + 1] == 0:
+        return at
+    at = put_bytes(out, at, ARROW, 0, len(ARROW))
+    return put_endpoint(out, at, flat.q[q + 2], flat.q[q + 3], np.uint64(flat.h[h + 1]))
+
+
+def put_phrase(out: Bytes, at: int, entry: int, base: int, flat: Flat, phrases: Phrases) -> int:
     """A line of words, its holes filled."""
     parts = phrases.parts
     for p in range(3 * phrases.spans[2 * entry], 3 * phrases.spans[2 * entry + 1], 3):
@@ -287,8 +309,7 @@ def put_phrase(out: Bytes, at: int, entry: int, ends: int, base: int, flat: Flat
             below, value = value_at(parts[p + 1], base + parts[p + 2], flat)
             at = put_signed(out, at, below, value)
         else:
-            q = 3 * phrases.spans[2 * ends]  # the ends of a connection are one literal
-            at = put_bytes(out, at, phrases.pool, parts[q + 1], parts[q + 2])
+            at = put_ends(out, at, base + parts[p + 1], base + parts[p + 2], flat)
     return at
 
 
@@ -326,7 +347,7 @@ def put_entry(out: Bytes, begin: int, i: int, events: Events, constants: Constan
     at = put_bytes(out, put_u32(out, begin, JOURNAL) + 4, constants.stamp, 0, len(constants.stamp))
     at = put_number(out, at, np.uint64(events.ticks[i]))
     at = put_bytes(out, at, constants.words, 0, len(constants.words))
-    at = put_phrase(out, at, events.phrase_of[i], events.ends_of[i], events.bases[i], flat, phrases)
+    at = put_phrase(out, at, events.phrase_of[i], events.bases[i], flat, phrases)
     at = put_bytes(out, at, constants.after, 0, len(constants.after))
     at = put_bytes(out, at, constants.intros, constants.intro_spans[intro], constants.intro_spans[intro + 1])
     return pad(out, put_fields(out, at, i, events, flat, tables, 10, -1), begin)
@@ -383,7 +404,7 @@ def flatten(heads: Bytes, owns: Bytes, plan: Ints, head: int, at_kind: int, at_r
 
 
 FUNCTIONS: Final = (
-    "value_at", "text_end", "put_field", "key_of", "slot_of", "look_up", "put_phrase", "put_fields", "put_packet",
-    "put_entry", "blocks", "flatten",
+    "value_at", "text_end", "put_field", "key_of", "slot_of", "look_up", "put_ends", "put_phrase", "put_fields",
+    "put_packet", "put_entry", "blocks", "flatten",
 )  # fmt: skip
 """Each after those it calls."""

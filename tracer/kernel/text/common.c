@@ -22,6 +22,46 @@ static u64 (*as_type)(u64 p, u32 btf_id) = (void *)CAST;
 
 /* ACCESSORS */
 
+/* Memory that has no struct (the headers of a packet), by words of 32 bits, an even number: pt_regs begins with plain
+ * words everywhere, so what is given its type is loaded as such. Where nothing can be read there are zeros. A macro, for
+ * the loop is to be unrolled before anything else is done to it. */
+#if CAST
+#define WORDS_AT(to, from, count) do { \
+    u64 words = as_type(from, PT_REGS); \
+    _Pragma("unroll") for (int i = 0; i < (count); i += 2) { \
+        u64 two = *(volatile u64 *)(words + 4 * i); \
+        (to)[i] = two; \
+        (to)[i + 1] = two >> 32; \
+    } \
+} while (0)
+#else
+#define WORDS_AT(to, from, count) bpf_probe_read_kernel(to, 4 * (count), (void *)(from))
+#endif
+
+/* So many bytes, and zeros behind them: `to` may lie anywhere, `most` is a multiple of 8. */
+static __always_inline void bytes_at(u8 *to, u64 from, u64 length, const int most)
+{
+#if CAST
+    u64 words = as_type(from, PT_REGS);
+#pragma unroll
+    for (int i = 0; i < most; i += 8) {
+        u64 word = 0;
+        if (length > i) {
+            word = *(volatile u64 *)(words + i);
+            if (length < i + 8)
+                word &= (1ULL << 8 * (length & 7)) - 1;
+        }
+        *(u64 *)(to + i) = word;
+    }
+#else
+    __builtin_memset(to, 0, most);
+    asm volatile("" : "+r"(length));                        /* or clang checks one register and uses another */
+    if (length > most)
+        length = most;
+    bpf_probe_read_kernel(to, length, (void *)from);
+#endif
+}
+
 /* include/net/tcp_states.h */
 #define TCP_ESTABLISHED 1
 #define TCP_SYN_SENT 2

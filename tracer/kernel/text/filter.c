@@ -154,13 +154,19 @@ static __always_inline void learn_pair(struct pair *p)
         pairs.update(&key, &end);
 }
 
-/* A stranger has this end of the tuple now, or the other one. To look first is much cheaper than to delete in vain. */
-static __always_inline void forget_pair(struct pair *p, int own, int other)
+/* A stranger has this end of the tuple now, or the other one, or neither. Returns whether an end of it is still a followed
+ * one's. To look first is much cheaper than to delete in vain. */
+static __always_inline int forget_pair(struct pair *p, int own, int other)
 {
     struct pair key;
     u32 end = sorted_pair(&key, p), *ends = pairs.lookup(&key);
-    if (ends && !(*ends &= ~((own ? end : 0) | (other ? BOTH_ENDS ^ end : 0))))
-        pairs.delete(&key);
+    if (!ends)
+        return 0;
+    u32 gone = (own ? end : 0) | (other ? BOTH_ENDS ^ end : 0);
+    if (!gone || (*ends &= ~gone))
+        return 1;
+    pairs.delete(&key);
+    return 0;
 }
 
 /* A followed socket: so are packets that name it. One that connects has no port yet: its SYN will say (packet.c). */
@@ -205,13 +211,16 @@ static __always_inline int followed_port(u32 netns, u32 port)
     return ports.lookup(&key) != NULL;
 }
 
-/* Either end of the tuple is a followed one's. */
+/* Either end of the tuple is a followed one's, by what is not that connection's own. */
+static __always_inline int followed_ports(struct pair *p)
+{
+    return followed_port(p->netns, p->port) || followed_port(p->netns, p->peer_port) ||
+           followed_place(p->netns, p->port, p->peer_port);
+}
+
 static __always_inline int followed_tuple(struct pair *p)
 {
-    struct pair key;
-    sorted_pair(&key, p);
-    return pairs.lookup(&key) || followed_port(p->netns, p->port) || followed_port(p->netns, p->peer_port) ||
-           followed_place(p->netns, p->port, p->peer_port);
+    return forget_pair(p, 0, 0) || followed_ports(p);
 }
 
 /* Its own end is. */

@@ -32,11 +32,10 @@ static __always_inline struct pair *last_sent(void) { int zero = 0; return just_
 /* from: where the IP header begins, room: bytes of it that lie in one piece; sk: whose packet it is if that is known */
 static __always_inline int packet(u64 skb, u64 dev, u64 from, u32 room, u32 wire_len, u64 sk, u16 kind, struct here *at)
 {
-    u32 ip[10], tcp[5];
+    u32 ip[10], tcp[4];                                     /* of IPv6, or of IPv4 and more */
     if (room < 40)                                          /* IPv4 and TCP without options */
         return 0;
-    if (bpf_probe_read_kernel(ip, 40, (void *)from))
-        return 0;
+    WORDS_AT(ip, from, 10);
     u32 l3 = 40, first = __builtin_bswap32(ip[0]), second = __builtin_bswap32(ip[1]), third = __builtin_bswap32(ip[2]);
     if (first >> 28 == 4) {
         l3 = (first >> 24 & 15) * 4;
@@ -48,9 +47,9 @@ static __always_inline int packet(u64 skb, u64 dev, u64 from, u32 room, u32 wire
     if (room < l3 + 20)
         return 0;
     if (l3 == 20)
-        __builtin_memcpy(tcp, ip + 5, 20);
+        __builtin_memcpy(tcp, ip + 5, 16);
     else
-        bpf_probe_read_kernel(tcp, 20, (void *)(from + l3));
+        WORDS_AT(tcp, from + l3, 4);
     u32 sport = __builtin_bswap32(tcp[0]) >> 16, dport = __builtin_bswap32(tcp[0]) & 0xffff;
     u32 offset = __builtin_bswap32(tcp[3]) >> 28, flags = __builtin_bswap32(tcp[3]) >> 16 & (SYN | ACK);
     u32 netns = net_inum(dev_net(dev, 0), 0);
@@ -75,11 +74,9 @@ static __always_inline int packet(u64 skb, u64 dev, u64 from, u32 room, u32 wire
             learn_pair(&p);
     } else {
         /* a stranger's, though the tuple may be one that a followed socket had before */
-        int opens = flags == SYN, theirs = sk && (opens || whole_socket(sk, sport));
-        if (opens || theirs)
-            forget_pair(&p, theirs, opens);
+        int opens = flags == SYN, theirs = sk && (opens || whole_socket(sk, sport)), known = at && same_pair(sent, &p);
         sk = 0;
-        if (!(at && same_pair(sent, &p)) && !followed_tuple(&p))
+        if ((opens || theirs || !known) && !forget_pair(&p, theirs, opens) && !known && !followed_ports(&p))
             return 0;
     }
     if (at)
@@ -115,12 +112,8 @@ static __always_inline int packet(u64 skb, u64 dev, u64 from, u32 room, u32 wire
     e->netns = netns;
     e->ifindex = dev_ifindex(dev, 0);
     e->wire_len = wire_len;
-    __builtin_memset(e->raw, 0, MAX_HEADER);
-    asm volatile("" : "+r"(length));                        /* or clang checks one register and uses another */
-    if (length > MAX_HEADER)
-        length = MAX_HEADER;
-    e->caplen = length;
-    bpf_probe_read_kernel(e->raw, length, (void *)from);
+    e->caplen = length > MAX_HEADER ? MAX_HEADER : length;
+    bytes_at(e->raw, from, length, MAX_HEADER);
     object_done(e);
     return 0;
 }
@@ -156,7 +149,7 @@ int on_netif_receive_skb(volatile u64 *ctx)
     if (protocol != ETH_P_IP && protocol != ETH_P_IPV6)
         return 0;
     u32 len = skb_len(skb, TYPED);
-    u64 dev = read_u64(skb + AT_skb_dev), from = skb_data(skb, TYPED);
+    u64 dev = skb_dev(skb, 0), from = skb_data(skb, TYPED);
     return packet(skb, dev, from, len - skb_data_len(skb, TYPED), len, 0, PACKET_RECEIVED, at);
 }
 

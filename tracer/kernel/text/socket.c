@@ -11,11 +11,12 @@ static __always_inline u64 tcp_of(u64 sk)
 }
 static __always_inline u64 cookie_now(u64 sk)
 {
+    u64 cookie = skc_cookie(sk, TYPED);
 #if TYPED
-    return cookie_of((void *)sk);                           /* gives the socket one if it has none yet */
-#else
-    return skc_cookie(sk, 0);
+    if (!cookie)
+        cookie = cookie_of((void *)sk);                     /* gives the socket one if it has none yet */
 #endif
+    return cookie;
 }
 
 /* Which listener a SYN was for: by namespace and port, as far as seen. Of several on one port (SO_REUSEPORT, several

@@ -230,6 +230,17 @@ static __always_inline int shown(u64 regs)
     return 1;
 }
 
+/* In the place of on_sys_exit where calls are not asked for, and only while sockets are being shown. */
+int on_shown(volatile u64 *ctx)
+{
+    u64 regs = ctx[0];
+    u32 number = regs_nr(regs, TYPED);
+    u32 *known = number < MAX_NUMBER ? calls.lookup(&number) : NULL;
+    if (known && (*known & CALL_INDEX) == CALL_GETSOCKOPT)
+        shown(regs);
+    return 0;
+}
+
 /* The registers still hold the arguments (x86-64, arm64 but for the first). */
 int on_sys_exit(volatile u64 *ctx)
 {
