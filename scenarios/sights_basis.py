@@ -38,7 +38,8 @@ def bits(names: str) -> int:
 def in_order(*moments: tuple[str, Event | None]) -> str | None:
     """None when all of these happened, in this order; else what is missing or came too early, in words.
 
-    Raises CannotTell where a table's reading would decide: it shows that something had begun, not when.
+    Raises CannotTell where a table's reading would decide: it shows that something had begun, not when; or a state that
+    was worked out from packets: it stands with the packet that tells of it, and the kernel may have had it before.
     """
     before: tuple[str, Event] | None = None
     for words, event in moments:
@@ -51,6 +52,8 @@ def in_order(*moments: tuple[str, Event | None]) -> str | None:
             if event.order <= one.order:
                 if one.evidence == Evidence.SAMPLED:
                     raise CannotTell(f"the table was read too seldom to show that {before[0]} came before {words}")
+                if Evidence.INFERRED in (one.evidence, event.evidence):
+                    raise CannotTell(f"packets alone do not show whether {before[0]} or {words} came first")
                 return f"{words} came before {before[0]}"
         before = (words, event)
     return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from scenarios.claims.claim import Seen, Verdict, claim, confirmed, held, refined, refuted
+from tracer.kinds import Evidence
 from tracer.timeline import Event
 
 EPHEMERAL = range(32768, 61000)
@@ -147,6 +148,8 @@ def believes(abort: Seen, queue: Seen) -> Verdict:
     waited = late.reached("client", "ESTABLISHED")
     resets = aborted.packets("server", "RST")
     sockets = [event for event in ignored.of("socket:state", side="server") if event["new"]]
+    if any(event.evidence == Evidence.INFERRED for event in sockets):
+        abort.cannot_tell("packets are captured before they are dropped, and do not show whether a socket was made")
     talked = sum(event["length"] for event in ignored.packets("client", data=True))
     words = (
         f"the ACK dropped: {len(answers)} SYN-ACKs, {talked} bytes sent by a client that believed, {len(sockets)} "

@@ -82,6 +82,14 @@ def test_without_probes_it_says_what_is_missing(tmp_path: Path) -> None:
     assert "probes" in one.verdict.evidence or "could not be played" in one.verdict.evidence
 
 
+def test_what_packets_and_tables_cannot_tell_is_not_refuted() -> None:
+    """States worked out from packets come with the packet, and a packet is captured before it is dropped."""
+    known = every()
+    decided = {one.claim.id: one.verdict for one in decide([known["C07"], known["C21"]], None, probes=False)}
+    assert decided["C07"].kind in ("undecided", "refined"), decided["C07"]
+    assert decided["C21"].kind in ("undecided", "confirmed"), decided["C21"]
+
+
 def performances(monkeypatch: pytest.MonkeyPatch, *complaints: list[str]) -> list[str]:
     """From now on plays go as told or not, one after another; the list grows with each."""
     played: list[str] = []
