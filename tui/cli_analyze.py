@@ -244,7 +244,7 @@ def _one(request: Request, file: str, wanted: Filter | None, sieve: Sieve | None
             progress.clear()
         for note in capture.notes:
             if note.kind != OTHER:
-                _say(f"{Path(file).name}: {note}")
+                _say(f"{Path(capture.name).name}: {note}")
         if analysis.replay.notice:
             _say(analysis.replay.notice)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import resource
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -239,6 +240,20 @@ def test_an_abandoned_parquet_leaves_what_was_there(tmp_path: Path) -> None:
     writer.write(states(), "")
     writer.abandon()
     assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("out.parquet", b"older")]
+
+
+def test_where_the_end_cannot_be_written_nothing_is_left(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    writer = Parquet(str(tmp_path / "x.parquet"), COLUMNS["packets"], with_file=False)
+    writer.write(packets(), "")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (64, hard))
+        with pytest.raises(OSError):
+            writer.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_device_is_written_to_not_replaced() -> None:

@@ -87,10 +87,14 @@ class Parquet:
         self._waiting, self._count = [], 0
 
     def close(self) -> None:
-        """Write what is left and the footer, then give the file its name."""
-        self._flush()
-        self._writer.close()
-        self._file.close()
+        """Write what is left and the footer, then give the file its name; where that fails, leave nothing."""
+        try:
+            self._flush()
+            self._writer.close()
+            self._file.close()
+        except BaseException:
+            self.abandon()
+            raise
         if self._part != self._path:
             os.replace(self._part, self._path)  # noqa: PTH105
 
