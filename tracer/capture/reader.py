@@ -20,8 +20,9 @@ from tracer.capture import pcap
 from tracer.capture.blocks import Block, Frame, Journal
 from tracer.capture.compiled import CODE
 from tracer.capture.decoder import Decoder, Form, Frames
+from tracer.capture.described import Described
 from tracer.capture.outcomes import LEFT_OUT, NO_TIME, Notes
-from tracer.capture.pcapng import Interface, Order, Section, byte_order, packet_interface, read_interface, read_section
+from tracer.capture.pcapng import Interface, Order, Section, packet_interface
 from tracer.capture.records import pcap_frames, pcap_frames_compiled, pcapng_frames
 from tracer.capture.source import ByteSource, CaptureError, Readable, looks_like
 from tracer.capture.walk import (
@@ -49,8 +50,6 @@ COMPILE_FROM: Final = 100_000
 """Packets from which the compiled form pays."""
 BATCH: Final = 16_384
 """Records decoded at a time: their rows still fit a processor's cache."""
-MOST_INTERFACES: Final = 65_536
-MOST_SECTIONS: Final = 65_536
 
 _PCAPNG_MAGIC: Final = b"\x0a\x0d\x0d\x0a"
 _QUIET_BLOCKS: Final = frozenset((NRB, ISB, DSB))
@@ -96,10 +95,7 @@ class Capture:
         self.watch: Callable[[NDArray[np.uint8], Frames], None] | None = None
         """Called with the bytes and positions of each block's frames before they are decoded: it may look at what rows
         do not hold, and set the outcome of frames that are not wanted to FILTERED."""
-        self.sections: list[Section] = []
-        self._interfaces: list[Interface] = []
-        self._first_interface = 0
-        """Index of the current section's first interface."""
+        self._described = Described()
         self._window = Window(source, block)
         self._decoder = Decoder(self.notes)
         if form is not None and not self._decoder.use(form, wait=True):
@@ -116,9 +112,18 @@ class Capture:
             raise
 
     @property
+    def sections(self) -> list[Section]:
+        """Every section so far; a pcap file is one."""
+        return self._described.sections
+
+    @property
     def interfaces(self) -> list[Interface]:
         """Every interface described so far, of all sections."""
-        return self._interfaces
+        return self._described.interfaces
+
+    @property
+    def _order(self) -> Order:
+        return self._described.order
 
     @property
     def form(self) -> Form:
@@ -143,7 +148,7 @@ class Capture:
         head = bytes(window.buf[: window.end])
         if head[:4] == _PCAPNG_MAGIC:
             self.format: Literal["pcap", "pcapng"] = "pcapng"
-            problem = self._read_section()
+            problem = self._described.read_section(window)
             if problem:
                 raise CaptureError(f"{self.name}: {problem}")
             return
@@ -159,54 +164,10 @@ class Capture:
         if not window.need(pcap.HEADER):
             raise CaptureError(f"{self.name} ends inside its file header ({window.end} of {pcap.HEADER} bytes)")
         found = pcap.read_header(bytes(window.buf[: pcap.HEADER]), LARGEST)
-        self._order, self._record, self._limit = found.section.order, found.record, found.limit
+        self._described.order, self._record, self._limit = found.section.order, found.record, found.limit
         self.sections.append(found.section)
-        self._interfaces.append(found.interface)
+        self.interfaces.append(found.interface)
         window.at = pcap.HEADER
-
-    def _read_section(self) -> str:
-        """Consume a Section Header Block; what is wrong with it, or nothing."""
-        window, offset = self._window, self._window.offset
-        if not window.need(12):
-            return f"it ends inside a section header, at offset {offset}"
-        order = byte_order(bytes(window.buf[window.at : window.at + 12]))
-        if order is None:
-            return f"the section header at offset {offset} has no byte-order magic"
-        size = int.from_bytes(window.buf[window.at + 4 : window.at + 8], order)
-        if size < 28 or size & 3 or size > LARGEST:
-            return f"the section header at offset {offset} claims a length of {size} bytes"
-        if not window.need(size):
-            return f"it ends inside a section header, at offset {offset}"
-        section = read_section(bytes(window.buf[window.at : window.at + size]), order, offset)
-        if section.version[0] != 1:
-            return f"the section at offset {offset} is of version {section.version[0]}, which is not known"
-        if len(self.sections) >= MOST_SECTIONS:
-            return f"it has more than {MOST_SECTIONS} sections"
-        window.at += size
-        self._order = order
-        self.sections.append(section)
-        self._first_interface = len(self._interfaces)
-        return ""
-
-    def _read_interface(self) -> str:
-        """Consume an Interface Description Block; what is wrong with it, or nothing."""
-        window, offset = self._window, self._window.offset
-        if not window.need(8):
-            return f"it ends inside an interface description, at offset {offset}"
-        size = int.from_bytes(window.buf[window.at + 4 : window.at + 8], self._order)
-        if size < 20 or size & 3 or size > LARGEST:
-            return f"the interface description at offset {offset} claims a length of {size} bytes"
-        if not window.need(size):
-            return f"it ends inside an interface description, at offset {offset}"
-        block = bytes(window.buf[window.at : window.at + size])
-        if block[4:8] != block[-4:]:
-            return f"the two lengths of the interface description at offset {offset} differ"
-        if len(self._interfaces) >= MOST_INTERFACES:
-            return f"it describes more than {MOST_INTERFACES} interfaces"
-        number = len(self._interfaces) - self._first_interface
-        self._interfaces.append(read_interface(block, self._order, len(self.sections) - 1, number))
-        window.at += size
-        return ""
 
     # The records
 
@@ -225,8 +186,9 @@ class Capture:
     @property
     def place(self) -> Place:
         """How far reading is: before the next block, where one has just been handed out."""
-        counts = len(self.sections), len(self._interfaces), self._first_interface
-        return Place(self._window.offset, self.packets, *counts, self._order)
+        told = self._described
+        counts = len(told.sections), len(told.interfaces), told.first_interface
+        return Place(self._window.offset, self.packets, *counts, told.order)
 
     def from_place(self, place: Place, until: int) -> Iterator[NDArray[Any]]:
         """Segments from an earlier place on, up to the offset ``until``; what is being read is not disturbed.
@@ -242,8 +204,7 @@ class Capture:
         again._decoder = Decoder(again.notes)
         again._decoder.use(self.form, wait=False)
         again._found, again._kinds = np.empty(BATCH, np.int64), np.empty(BATCH, np.int64)
-        again.sections, again._interfaces = self.sections[: place.sections], self._interfaces[: place.interfaces]
-        again.packets, again._first_interface, again._order = place.packets, place.first_interface, place.order
+        again._described, again.packets = self._described.until(place), place.packets
         again._ended, again._decided = False, True
         try:
             for block in again.blocks():
@@ -306,7 +267,7 @@ class Capture:
         return self._window.octets if self._decoder.form == "compiled" else self._window.buf
 
     def _decode_pcap(self, found: NDArray[np.int64]) -> Block:
-        place = self._window.octets, found, self._record, self._order, self._interfaces[0]
+        place = self._window.octets, found, self._record, self._order, self.interfaces[0]
         kernels = self._decoder.kernels
         return self._decode(pcap_frames_compiled(kernels, *place) if kernels.compiled else pcap_frames(*place), [])
 
@@ -332,10 +293,10 @@ class Capture:
             if block is None:
                 self._fill("block")
         elif why == SECTION:
-            if problem := self._read_section():
+            if problem := self._described.read_section(window):
                 self._end(problem)
         elif why == INTERFACE:
-            if problem := self._read_interface():
+            if problem := self._described.read_interface(window):
                 self._end(problem)
         elif why == TOO_LONG:
             self._skip_large()
@@ -375,7 +336,7 @@ class Capture:
             index = int(np.argmax(simple))
             frame, where = int(packets_before[index]) + 1, window.base + int(found[index])
             self.notes.outcome(NO_TIME, int(simple.sum()), frame, where)
-        described = self._interfaces[self._first_interface :]
+        described = self.interfaces[self._described.first_interface :]
         frames = pcapng_frames(window.octets, found[is_packet], kinds[is_packet], self._order, described)
         return self._decode(frames, journals)
 
@@ -399,7 +360,7 @@ class Capture:
         section = max(i for i, section in enumerate(self.sections) if section.offset <= offset)
         if self.format == "pcapng":
             number = packet_interface(data[:lead], self.sections[section].order)
-        for interface in self._interfaces:
+        for interface in self.interfaces:
             if interface.section == section and interface.number == number:
                 return Frame(data[lead:], interface.link_type, interface)
         raise CaptureError(f"{self.name} does not describe the interface of the packet at offset {offset}")
