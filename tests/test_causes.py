@@ -7,8 +7,15 @@ import time
 import pytest
 
 from tests.playbook import CLOSING, HANDSHAKE, Book, play
+from tests.tui.stories import Story
 from tracer.causes import cause, chain, effects, step
+from tracer.events import NUMBER
+from tracer.kinds import Side
+from tracer.lookback import REACH
+from tracer.replay.analysis import RETRANSMISSION
+from tracer.segments import ACK, PSH
 from tracer.states import Trigger
+from tracer.timeline import Timeline
 
 
 def led_to(book: Book, line: str, nth: int = 1) -> str | None:
@@ -334,3 +341,21 @@ def test_a_far_cause_is_found_and_an_absent_one_given_up_within_a_key_press() ->
     assert cause(book.timeline, count - 1) is None
     effects(book.timeline, 1)
     assert time.perf_counter() - began < 1
+
+
+def test_in_a_long_transfer_the_first_try_is_found_where_the_analysis_says_that_there_was_one() -> None:
+    story, many = Story(), REACH // 2 + 1
+    for i in range(many):
+        story.packet(i * 0.01, 1, Side.CLIENT, PSH | ACK, 2000 + 10 * i, 6000, 10)
+    transfer = story.builder.take()
+    for seq in (2000, 2000 + 10 * many):
+        story.packet(9000 + seq, 1, Side.CLIENT, PSH | ACK, seq, 6000, 10)
+    last, found = story.builder.take(), []
+    for analysis in (0, RETRANSMISSION):
+        last.tables[NUMBER["packet:sent"]]["analysis"][0] = analysis
+        timeline = Timeline()
+        timeline.append(transfer)
+        again = timeline.append(last)
+        found.append((cause(timeline, again), cause(timeline, again + 2)))
+    assert found[0] == (None, None)
+    assert found[1][0] is not None and found[1][0].order == 0 and found[1][1] is None

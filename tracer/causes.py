@@ -32,6 +32,7 @@ from tracer.lookback import (
     open_call,
     room,
     segment_for,
+    sent_before,
     step_of,
 )
 from tracer.segments import ACK, SYN
@@ -235,10 +236,9 @@ def _sent(timeline: Timeline, event: Event) -> Link | None:
         received = last_acknowledged(timeline, event)
         words = "its acknowledgement, which a timer had held back (delayed ACK, RFC 9293 §3.8.6.3)"
         return Link(received.order, "timer", words) if received else None
-    for before in back(timeline, event.order, WAIT_REACH, kind=event.number, conn=event.conn, side=event.side):
-        if before["seq"] == event["seq"] and room(before):
-            return Link(before.order, "timer", "the same segment again: no ACK had come when the timer fired")
-    return None
+    earlier = sent_before(timeline, event)
+    words = "the same segment again: no ACK had come when the timer fired"
+    return Link(earlier.order, "timer", words) if earlier else None
 
 
 def _woken(timeline: Timeline, event: Event) -> Link | None:

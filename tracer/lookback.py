@@ -99,6 +99,30 @@ def last_acknowledged(timeline: Timeline, event: Event) -> Event | None:
     return None
 
 
+def sent_before(timeline: Timeline, event: Event) -> Event | None:
+    """The same segment when it was sent the last time; far back only where the analysis says that it was sent again.
+
+    By columns: in a transfer there are as many others of the connection as fit into the reach.
+    """
+    own = timeline.indices("conn", event.conn)
+    reach = WAIT_REACH if event["analysis"] else REACH
+    low, stop = np.searchsorted(own, (event.order - reach, event.order)).tolist()
+    step = 256
+    while stop > low:
+        start, step = max(low, stop - step), step * 4
+        near = own[start:stop]
+        near = near[(timeline.at("kind", near) == event.number) & (timeline.at("side", near) == event.side)]
+        if len(near):
+            rows = timeline.at("row", near)
+            numbers = timeline.field(event.name, "seq", int(rows[0]), int(rows[-1]) + 1 - int(rows[0]))
+            same = near[numbers[rows - rows[0]] == event["seq"]]
+            found = next((before for order in same[::-1].tolist() if room(before := timeline[order])), None)
+            if found is not None:
+                return found
+        stop = start
+    return None
+
+
 def fits(packet: Event, trigger: Trigger) -> bool:
     """Has the segment the control bits of that trigger?"""
     if trigger not in _FLAGS:
