@@ -104,6 +104,7 @@ def flood(rate: int, seconds: float, connections: int) -> None:
     from tracer.segments import ACK, PSH
     from tracer.states import State
     from tui.app import SynfinApp
+    from tui.cli_signals import show
     from tui.feed import StillFeed
 
     story = Story()
@@ -134,7 +135,7 @@ def flood(rate: int, seconds: float, connections: int) -> None:
             time.sleep(PERIOD)
 
     threading.Thread(target=fill, daemon=True).start()
-    SynfinApp(feed, title="flood").run()
+    show(SynfinApp(feed, title="flood"))
 
 
 def synfin(*words: str) -> None:

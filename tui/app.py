@@ -15,12 +15,13 @@ from typing import Any, ClassVar, Literal
 
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
-from textual.events import Key
+from textual.events import Event, Key
 from textual.screen import Screen
 
 from tui.ascii import AsciiOnly
 from tui.feed import Feed
 from tui.keys import KEYS
+from tui.ladder.widget import Ladder
 from tui.screens.trace import TraceScreen
 from tui.themes import NAMES, themes
 from tui.tools import Tools
@@ -62,11 +63,30 @@ class SynfinApp(App[None]):
         if lesson:
             self.trace.begin_lesson()
 
+    async def on_event(self, event: Event) -> None:
+        """A key that is pressed over the ladder is answered at once: there nobody types.
+
+        From the ladder it would come up through the queue of every widget around it, behind whatever is drawn next.
+        """
+        pressed = isinstance(event, Key) and not event.is_forwarded and self.app_focus
+        over = pressed and self.screen is self.trace and isinstance(self.focused, Ladder)
+        if not over or not isinstance(event, Key) or not await self._answer(event):
+            await super().on_event(event)
+
+    async def _answer(self, event: Key) -> bool:
+        """Do what the key is bound to; False where it is bound to nothing."""
+        if self._goes_into_bar(event) or await self._check_bindings(event.key, priority=True):
+            return True
+        return await self._check_bindings(event.key)
+
     def on_key(self, event: Key) -> None:
         """A key that nobody has taken: a command, unless it is meant for the filter bar that is just opening."""
-        typed = event.character if event.is_printable else None
-        if typed is not None and self.screen is self.trace and self.trace.takes(typed):
+        if self._goes_into_bar(event):
             event.prevent_default()
+
+    def _goes_into_bar(self, event: Key) -> bool:
+        typed = event.character if event.is_printable else None
+        return typed is not None and self.screen is self.trace and self.trace.takes(typed)
 
     def action_interrupt(self) -> None:
         """Ctrl-C ends it as it ends any command. In raw mode a terminal sends a key: it becomes the signal again."""

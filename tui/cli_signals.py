@@ -80,6 +80,8 @@ def show(screen: Screen[Result]) -> Result:
 async def _show(screen: Screen[Result]) -> Result:
     import asyncio
 
+    from tui.interpreter import prompt
+
     loop = asyncio.get_running_loop()
 
     def leave(number: int) -> None:
@@ -91,7 +93,8 @@ async def _show(screen: Screen[Result]) -> Result:
         for number in _ours:
             loop.add_signal_handler(number, leave, number)
     try:
-        return await screen.run_async()
+        with prompt():
+            return await screen.run_async()
     finally:
         for number in _ours:
             with contextlib.suppress(NotImplementedError):

@@ -111,7 +111,7 @@ async def test_keys_that_come_before_the_last_was_shown_all_count(make_app: Make
         ladder = app.screen.query_one(Ladder)
         before = ladder._cursor
         for _ in range(4):
-            ladder.move(1)  # four keys in one reading of the terminal, before any of them is shown
+            app.trace.action_cursor(1)  # four keys in one reading of the terminal, before any of them is shown
         await pilot.pause()
         together = ladder._cursor
         await pilot.press("home", "j", "j", "j", "j")

@@ -49,7 +49,7 @@ class Ladder(Scrolled, can_focus=True):
     """
 
     class Moved(Message):
-        """The cursor is on the event of this order now."""
+        """The user points at the event of this order."""
 
         def __init__(self, order: int) -> None:
             super().__init__()
@@ -131,16 +131,20 @@ class Ladder(Scrolled, can_focus=True):
         if self._cursor >= 0:
             self._see_cursor()
 
-    def move(self, by: int) -> None:
-        """Move the cursor by rows; over gaps, which are nobody's event. Keys may come faster than they are shown."""
+    def move(self, by: int) -> int | None:
+        """Order of the event by so many rows from the cursor, over gaps, which are nobody's; None where no row is.
+
+        To be shown next: keys may come faster than they are shown, and each goes on from the one before.
+        """
         count = self._sight.count(self._model)
         at = max(0, min((self._cursor if self._aimed is None else self._aimed) + by, count - 1))
         way = 1 if by > 0 else -1
         while 0 <= at < count and self._main(at) < 0:
             at += way
-        if 0 <= at < count:
-            self._aimed = at
-            self.post_message(self.Moved(self._main(at)))
+        if not 0 <= at < count:
+            return None
+        self._aimed = at
+        return self._main(at)
 
     def _main(self, line: int) -> int:
         return self._model.main(self._sight.row(line))

@@ -1,8 +1,7 @@
-"""What is seen of a trace and when it is drawn: a loop that looks.
+"""What is painted of a trace: what is being looked at is a `Watch`, and `paint` shows it.
 
-A timer asks the timeline's count, and only what changed is drawn anew, so that an idle trace costs next to nothing and
-a flood of a hundred thousand events a second no more than a few repaints. Sources never call into it. What is being
-looked at is a `Watch`; the keys (the classes beside this one) only change that, and `paint` shows it.
+Only what changed is drawn anew. The keys (the classes beside this one) only change what is looked at; when it is
+painted is tui.screens.pacing's affair.
 """
 
 from __future__ import annotations
@@ -13,10 +12,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
-from textual.timer import Timer
-
 from tracer.resources import Ledger
-from tracer.timeline import Event, Timeline
+from tracer.timeline import Event
 from tui.feed import Feed, Partial
 from tui.finder import Finder
 from tui.ladder.widget import Ladder
@@ -24,7 +21,7 @@ from tui.moment import Facts, Moment, Question, question
 from tui.panes import PANES
 from tui.player import Mode
 from tui.problems import Problems
-from tui.screens.layout import Layout
+from tui.screens.pacing import FLOOD, TICK_SECONDS, Pacing
 from tui.telling import queues, sentence, where
 from tui.tools import Layer, Tools
 from tui.watch import NOWHERE, Watch
@@ -36,24 +33,16 @@ from tui.widgets.scrubber import Scrubber, ScrubberFacts
 from tui.widgets.sentence import Sentence
 from tui.widgets.step_line import StepLine
 
-FRAMES_PER_SECOND: Final = 20
-CALM_FRAMES: Final = 5
-"""The same once nothing has happened for CALM_SECONDS: an idle screen must cost next to nothing."""
-HURRIED_FRAMES: Final = 100
-"""The same while nothing comes, but there is more to read or to merge than is done at once."""
-CALM_SECONDS: Final = 2.0
 RATE_SECONDS: Final = 1.0
 """Window of the events per second in the header."""
 OVERVIEW_SECONDS: Final = 0.25
 """The overview is drawn anew at most that often."""
-IDLE_SECONDS: Final = 1.0
+IDLE_SECONDS: Final = 2.0
 """The same while nothing happens but time: TIME_WAIT grows."""
 CALM_SHARE: Final = 200
 """Drawing it then may take one part in so many."""
 INSPECT_SECONDS: Final = 0.1
 """While the cursor rides a live tail, the inspector follows at most that often."""
-FLOOD: Final = 1_000
-"""Events since the last look past which a riding inspector tells of the event alone."""
 PARTS: Final = 2
 """Parts of the timeline that are searched between two frames, ten milliseconds or so each."""
 REMARK_SECONDS: Final = 4.0
@@ -70,33 +59,28 @@ def bar(part: float, cells: int = 10) -> str:
     return f"{'▮' * full}{'▯' * (cells - full)} {part:.0%}"
 
 
-class Picture(Layout):
+class Picture(Pacing):
     """Painting. `clock` gives seconds, `wall` ns since the Unix epoch."""
 
     def __init__(
         self, feed: Feed, *, title: str, live: bool, clock: Callable[[], float], wall: Callable[[], int],
         tools: Tools | None = None,
     ) -> None:  # fmt: skip
-        super().__init__(feed)
-        self.live = live
+        super().__init__(feed, live=live, clock=clock)
         self.tools = tools or Tools()
         part = feed if isinstance(feed, Partial) else None
         self.view = Watch(feed.timeline, riding=live, part=part)
         self.finder: Finder | None = None
         """What is looked for."""
         self.problems = Problems(feed.timeline)
-        self._title, self._clock, self._wall = title, clock, wall
+        self._title, self._wall = title, wall
         self._moment = Moment(feed.timeline)
         self._ledger: Ledger | None = None
         self._dissecting = self._dissects = False
-        self._next: Timer | None = None
-        self._over = self._called = self._grown = False
-        self._busy = clock()
         self._rate: int | None = None
         self._counted = (clock(), feed.written)
         self._overview_due = self._overview_drawn = self._inspect_due = 0.0
         self._drawn: tuple[object, ...] = ()
-        self._seen: tuple[object, ...] = ()
         self._asked: Question | None = None
         self._inspected = 0
         """Events of the connection when it was asked last."""
@@ -104,27 +88,11 @@ class Picture(Layout):
         """The last remark, and until when it stands."""
         self._facts = Facts(question(self.view))
 
-    @property
-    def timeline(self) -> Timeline:
-        """What is shown."""
-        return self.feed.timeline
-
     def on_mount(self) -> None:
         """Look at once, then at every frame."""
         self.query_one(Ladder).focus()
         self._arrange()
         self._frame()
-
-    def _frame(self) -> None:
-        """Look, and see to it that it is looked again: soon while things happen, seldom while nothing does."""
-        self._next, began = None, self._clock()
-        self.look()
-        if not self._over:
-            calm = self._clock() - self._busy > CALM_SECONDS
-            hurried = self._behind and not self._grown
-            pace = HURRIED_FRAMES if hurried else CALM_FRAMES if calm else FRAMES_PER_SECOND
-            took = self._clock() - began  # frames are to be so many a second, however long each takes
-            self._next = self.set_timer(max(1 / pace - took, 1 / HURRIED_FRAMES), self._frame)
 
     def ledger(self, conn: int) -> Ledger:
         """The resources of a connection, up to now."""
@@ -171,17 +139,14 @@ class Picture(Layout):
     def look(self) -> None:
         """Take in what has come and paint what changed."""
         now = self._clock()
-        play = self.feed.play
-        script = (play.position, play.state) if play is not None else None
-        state = (len(self.timeline), self.feed.lost, self.feed.finished, script)
-        mode = self.view.player.mode
-        same, calm = state == self._seen[:-1], self._calm(now) and mode is not Mode.PLAY
+        state, mode = self._state(), self.view.player.mode
+        same, calm = state == self._seen[:-1], self._calm(now)
         if not calm or (not same and mode is not Mode.HOLD):
             self._busy = now  # while the view is held only counts can change: seldom is enough for that
-        if same and calm and self._seen[-1] == int(now / RATE_SECONDS):
+        if same and calm and self._seen[-1] == int(now / TICK_SECONDS):
             return
         self._grown = state[:1] != self._seen[:1]
-        self._seen = (*state, int(now / RATE_SECONDS))
+        self._seen = (*state, int(now / TICK_SECONDS))
         finished = self.feed.finished  # asked first: what comes before the answer is taken in below
         news = self.view.refresh(now, more=not finished)
         if news:
@@ -201,7 +166,8 @@ class Picture(Layout):
 
     def _calm(self, now: float) -> bool:
         """Nothing that the frames themselves have to carry on."""
-        busy = self.finder is not None and not self.finder.complete
+        busy = self.view.player.mode is Mode.PLAY
+        busy |= self.finder is not None and not self.finder.complete
         waiting = self._behind or (self._asked is None and now >= self._inspect_due)
         return not busy and not waiting
 
@@ -351,16 +317,7 @@ class Picture(Layout):
     def at_once(self) -> None:
         """A key has changed the view: show it without waiting for the next frame, once for all keys that wait."""
         self._inspect_due = 0.0
-        self._seen = ()
-        self._busy = self._clock()
-        if not self._called:
-            self._called = self.call_later(self._now)
-
-    def _now(self) -> None:
-        self._called = False
-        if self._next is not None:
-            self._next.stop()
-        self._frame()
+        super().at_once()
 
     def fresh(self) -> Facts:
         """The facts of where the cursor is now: keys may come faster than frames."""

@@ -85,7 +85,7 @@ class Playing(Picture):
         """Move the cursor by rows; in the list of problems by problems; in another pane over the ladder, scroll."""
         pane = self._pane_over()
         if pane is None:
-            self.query_one(Ladder).move(by)
+            self._move(by)
         elif pane.id == "lints":
             self.action_problem(by)
         else:
@@ -97,8 +97,14 @@ class Playing(Picture):
         if pane is not None:
             pane.scroll_relative(y=by * max(pane.size.height - 1, 1), animate=False)
             return
-        rows = self.query_one(Ladder)
-        rows.move(by * rows.page)
+        self._move(by * self.query_one(Ladder).page)
+
+    def _move(self, by: int) -> None:
+        """The cursor by so many rows of the ladder: at once, for the next key may ask what is under it."""
+        order = self.query_one(Ladder).move(by)
+        if order is not None:
+            self.view.point(order)
+            self.at_once()
 
     def _pane_over(self) -> Pane | None:
         """The pane that has taken the ladder's place."""
@@ -107,11 +113,11 @@ class Playing(Picture):
 
     def action_first(self) -> None:
         """The cursor to the first row."""
-        self.query_one(Ladder).move(-(1 << 60))
+        self._move(-(1 << 60))
 
     def action_last(self) -> None:
         """The cursor to the last row shown."""
-        self.query_one(Ladder).move(1 << 60)
+        self._move(1 << 60)
 
     # Jumps
 
@@ -194,7 +200,7 @@ class Playing(Picture):
     # The mouse
 
     def on_ladder_moved(self, message: Ladder.Moved) -> None:
-        """The cursor was moved by hand."""
+        """A row was clicked."""
         self.view.point(message.order)
         self.at_once()
 

@@ -30,6 +30,9 @@ class Showing(Picture):
             self._asked, self._inspect_due = None, 0.0
         super().look()
 
+    def _still(self) -> bool:
+        return self.pane != "output" and super()._still()
+
     def show_pane(self, name: str, aside: bool = True) -> None:
         """That pane from now on; empty: what the size of the terminal suggests."""
         self.pane, self.aside = name, aside
