@@ -72,8 +72,13 @@ def chain(timeline: Timeline, order: int, most: int = 64) -> list[Link]:
     return found
 
 
-def effects(timeline: Timeline, order: int, reach: int = 512) -> list[Link]:
-    """The events among the next ``reach`` whose cause is event ``order``, in order."""
+def effects(
+    timeline: Timeline, order: int, reach: int = 512, known: Callable[[int], Link | None] | None = None
+) -> list[Link]:
+    """The events among the next ``reach`` whose cause is event ``order``, in order.
+
+    ``known``: `cause` of an event, from somebody who remembers causes: an event's does not change any more.
+    """
     event, stop = timeline[order], min(order + 1 + reach, len(timeline))
     found, at = [], order + 1
     for heads in timeline.heads(order + 1, stop):
@@ -87,7 +92,7 @@ def effects(timeline: Timeline, order: int, reach: int = 512) -> list[Link]:
         if event.number in PACKETS:
             near |= (heads["ctx"] == event.probe_time) & (event.probe_time > 0)
         for place in np.flatnonzero(near).tolist():
-            link = cause(timeline, at + place)
+            link = known(at + place) if known else cause(timeline, at + place)
             if link is not None and link.order == order:
                 found.append(Link(at + place, link.rule, link.words))
         at += len(heads)

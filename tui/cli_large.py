@@ -43,7 +43,7 @@ KEPT: Final = 64
 class Catalogued:
     """The catalogue as the overview reads it (tui.connections.Listing)."""
 
-    behind = whole = False
+    behind = whole = alive = False
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue

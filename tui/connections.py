@@ -39,6 +39,7 @@ _STATE, _BORN = NUMBER["socket:state"], NUMBER["request:born"]
 _WAIT, _EXPIRED, _CANCELLED = (NUMBER[f"timewait:{what}"] for what in ("born", "expired", "cancelled"))
 _TELLS_STATE: Final = np.array([_STATE, _BORN, _WAIT, _EXPIRED, _CANCELLED], dtype="u2")
 _ARRIVES: Final = NUMBER["packet:received"]
+_NOT_OPEN: Final = frozenset({int(State.UNKNOWN), int(State.CLOSE), int(State.LISTEN)})
 _OVERFLOWS: Final = np.array([NUMBER["accept:overflow"], NUMBER["request:overflow"]], dtype="u2")
 _DROPPED: Final = NUMBER["network:dropped"]
 _LOSS: Final = RETRANSMISSION | FAST_RETRANSMISSION | LOST_SEGMENT
@@ -161,6 +162,11 @@ class Listing(Protocol):
         ...
 
     @property
+    def alive(self) -> bool:
+        """Some end that was seen to open has not closed: time goes on for it though nothing may happen."""
+        ...
+
+    @property
     def whole(self) -> bool:
         """The timeline holds the events of all of them; False: only of those that were looked at."""
         ...
@@ -199,6 +205,8 @@ class Connections:
         """Those of which an end was left to an object in FIN_WAIT2."""
         self.last_time = 0
         """ns of the latest event read."""
+        self._open = 0
+        """Ends that have opened and not closed."""
 
     def __len__(self) -> int:
         return len(self._by_number)
@@ -226,6 +234,11 @@ class Connections:
         """Numbers of connections in whose number and ends every word occurs, at most so many."""
         told = ((number, f"#{number}  {self[number].ends()}") for number in self.numbers)
         return list(islice((number for number, text in told if all(word in text for word in words)), most))
+
+    @property
+    def alive(self) -> bool:
+        """Some end that was seen to open has not closed."""
+        return self._open > 0
 
     @property
     def doors(self) -> Mapping[int, Door]:
@@ -324,6 +337,7 @@ class Connections:
             before = int(life.states[-1]) if life.states else 0
             if life.enter(time, new, Evidence(evidence)) and side:
                 changes.append((time, before, code))
+                self._open += (code not in _NOT_OPEN) - (before not in _NOT_OPEN)
         if changes:
             self.flow.change(*np.array(changes, np.int64).T)
 

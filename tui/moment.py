@@ -28,6 +28,8 @@ from tui.watch import NOWHERE, Watch
 
 EFFECTS_REACH: Final = 96
 """Events behind the cursor's that are asked whether it led to them: a key press must stay quick."""
+CAUSES: Final = 1 << 15
+"""Events whose causes are remembered: from one moment to the next nearly the same ones are asked for."""
 HISTORIES: Final = 8
 """Connections whose worlds are kept."""
 SEARCHED: Final = 64
@@ -118,6 +120,7 @@ class Moment:
         self._history = History(timeline, 0, self._changing)
         self._histories: dict[int, History] = {}
         """Of the connections that were asked about last, the latest at the end."""
+        self._causes: dict[int, Link | None] = {}
         self._folded = 0
         self._lock = threading.Lock()
 
@@ -166,10 +169,18 @@ class Moment:
                         return seen
             before, after = self._history.at(asked.first - 1), self._history.at(asked.last)
             self._folded = asked.place
-        came = [link for link in effects(self._timeline, asked.cursor, EFFECTS_REACH) if link.order < asked.limit]
-        led = cause(self._timeline, asked.cursor)
+        links = effects(self._timeline, asked.cursor, EFFECTS_REACH, self._cause)
+        came = [link for link in links if link.order < asked.limit]
+        led = self._cause(asked.cursor)
         facts = Facts(asked, seen.event, seen.conn, True, before, after, led, tuple(came))
         return replace(facts, steps=tuple(self._steps(facts)))
+
+    def _cause(self, order: int) -> Link | None:
+        if order not in self._causes:
+            if len(self._causes) >= CAUSES:
+                self._causes.clear()
+            self._causes[order] = cause(self._timeline, order)
+        return self._causes[order]
 
     def _steps(self, facts: Facts) -> Iterator[Step]:
         for side, before, after in facts.ends():

@@ -5,7 +5,8 @@ in focus: its own, its listener's, and what the programs at its ends did meanwhi
 stands for what belongs to none: that is all there is before the first one begins.
 
 Playback moves by the rows of the ladder, since a row is what one sees happen: the *ends* of rows are the places where
-the playhead may rest. A connection of very many events is not merged into rows, there every event is an end.
+the playhead may rest. Of a connection of very many events only the rows around the playhead are made
+(tui.ladder.blocks).
 """
 
 from __future__ import annotations
@@ -16,10 +17,16 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from tracer.events import NUMBER
 from tracer.relevant import Relevant
+from tracer.segments import FIN
+from tracer.states import State
 from tracer.timeline import Timeline
+from tui.ladder.blocks import LONGEST, Blocks
 from tui.ladder.model import AT_ONCE, MERGED
 from tui.ladder.rows import Rows
+
+_BORN, _RECEIVED = NUMBER["timewait:born"], NUMBER["packet:received"]
 
 
 class Track:
@@ -29,12 +36,15 @@ class Track:
         self.connection = connection
         self._timeline = timeline
         self.relevant = Relevant(timeline, connection)
+        self.blocks = Blocks(timeline, self.relevant)
         """For others to read along: looking for them takes time."""
         self._orders: NDArray[np.int64] = np.zeros(0, np.int64)
         self._rows = Rows(self.relevant.pids)
         self._folded: NDArray[np.int64] = np.zeros(0, np.int64)
         self._merged = True
         """All that is known is in rows."""
+        self._rushing = False
+        """More comes than can be merged."""
         self._ends: list[int] = []
         """How many events are shown when each row but the last is."""
         self._numbers: list[int] = [0]
@@ -53,11 +63,19 @@ class Track:
         """Take in what has come since; True when there was anything. Places change when a process joins in."""
         before, merged = len(self._orders), self._merged
         self._orders = self.relevant.orders()
-        if before and len(self._orders) - before > AT_ONCE:
+        self._rushing = before > 0 and len(self._orders) - before > AT_ONCE
+        if self._rushing:
             self._merged = False  # what rushes by faster than it can be merged is merged when it is calmer
         else:
             self._fold()
         return len(self._orders) != before or self._merged is not merged
+
+    def _in_blocks(self, place: int) -> bool:
+        """Rows are made where they are asked for; but not at the end while events rush by there."""
+        if len(self) <= MERGED or (self._rushing and place > len(self) - LONGEST):
+            return False
+        self.blocks.refresh()
+        return True
 
     def place_of(self, order: int) -> int:
         """How many events of the track come before `order`: its place, if it is one of them."""
@@ -65,6 +83,8 @@ class Track:
 
     def rest(self, place: int, by: int) -> int:
         """From `place` events shown, how many are shown `by` rows further on (back where negative)."""
+        if self._in_blocks(place):
+            return self.blocks.rest(place, by)
         if not self._merged:
             return max(0, min(place + by, len(self)))
         ends = [*self._ends, len(self)]
@@ -93,6 +113,8 @@ class Track:
         """
         first, last = self.row_of(order) if order >= 0 else (order, order)
         parts = [self._timeline.indices("kind", kind) for kind in kinds]
+        if _BORN in kinds:
+            parts.append(self._orphaned_fins())
         found = np.intersect1d(np.unique(np.concatenate(parts)), self._orders, assume_unique=True)
         if by > 0:
             at = int(np.searchsorted(found, last, side="right"))
@@ -100,8 +122,24 @@ class Track:
         at = int(np.searchsorted(found, first)) - 1
         return int(found[at]) if at >= 0 else None
 
+    def _orphaned_fins(self) -> NDArray[np.int64]:
+        """FINs that led an orphan from FIN_WAIT2 to TIME_WAIT: no probe tells (tcp_timewait_state_process())."""
+        found: list[int] = []
+        births = np.intersect1d(self._timeline.indices("kind", _BORN), self._orders, assume_unique=True)
+        for born in births.tolist():
+            orphan = self._timeline[born]
+            if orphan["substate"] != State.FIN_WAIT2:
+                continue
+            came = np.intersect1d(self._timeline.indices("kind", _RECEIVED, born), self._orders, assume_unique=True)
+            segments = (self._timeline[order] for order in came.tolist())
+            theirs = (e.order for e in segments if e.conn == orphan.conn and e.side != orphan.side and e["flags"] & FIN)
+            found += [order for order in [next(theirs, -1)] if order >= 0]
+        return np.array(found, np.int64)
+
     def row_of(self, order: int) -> tuple[int, int]:
         """Orders of the first and the last event of the row that holds the event; its own where nothing is merged."""
+        if self._in_blocks(self.place_of(order)) and (row := self.blocks.row_of(order)) is not None:
+            return min(row.orders[0], order), max(row.orders[-1], order)
         if not self._merged or not len(self):
             return order, order
         at = bisect_right(self._ends, min(self.place_of(order), len(self) - 1))
@@ -111,6 +149,8 @@ class Track:
 
     def main_of(self, order: int) -> int:
         """Order of the event that the row which holds the event is about."""
+        if self._in_blocks(self.place_of(order)) and (row := self.blocks.row_of(order)) is not None:
+            return row.main if row.main >= 0 else order
         if not self._merged or not len(self):
             return order
         at = bisect_right(self._ends, min(self.place_of(order), len(self) - 1))

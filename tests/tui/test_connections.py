@@ -81,6 +81,29 @@ def test_an_orphan_comes_to_time_wait_by_the_fin_that_arrives() -> None:
     assert client.states[4:] == [s.CLOSE]
 
 
+def test_a_connection_is_alive_until_both_ends_have_closed() -> None:
+    story, timeline, s = Story(), Timeline(), State
+    connections = Connections(timeline)
+    story.state(0, 0, V, s.CLOSE, s.LISTEN)
+    story.state(1, 1, C, s.SYN_SENT, s.ESTABLISHED)
+    story.state(1, 1, V, s.SYN_RECV, s.ESTABLISHED)
+    alive = []
+    for ms, side, new in ((2, V, s.CLOSE_WAIT), (3, V, s.CLOSE), (4, C, s.FIN_WAIT2)):
+        story.state(ms, 1, side, s.ESTABLISHED, new)
+        story.onto(timeline)
+        connections.refresh()
+        alive.append(connections.alive)
+    story.time_wait(5, 1, C)
+    story.state(5.1, 1, C, s.FIN_WAIT2, s.CLOSE)
+    story.onto(timeline)
+    connections.refresh()
+    assert [*alive, connections.alive] == [True] * 4, "the full socket is freed, TIME_WAIT goes on"
+    story.time_wait(65_000, 1, C, "timewait:expired")
+    story.onto(timeline)
+    connections.refresh()
+    assert not connections.alive, "a listener alone is nothing that goes on"
+
+
 def test_resets_are_seen_in_packets() -> None:
     connections = Connections(three())
     connections.refresh()

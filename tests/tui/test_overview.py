@@ -286,3 +286,19 @@ async def test_thousands_of_connections_are_a_river_and_one_is_two_keys_away(mak
         assert set(lines[0][LABEL:].strip()) <= set(BARS.values())
         await pilot.press("o", "pagedown", "enter")
         assert app.trace.view.focus == 13
+
+
+async def test_an_ended_live_scene_stands_still(make_app: MakeApp) -> None:
+    """While something is open the axis goes with the clock, behind that it ends with the last event."""
+    for close, still in ((False, False), (True, True)):
+        story = Story()
+        refused(story, 1, 0.0)
+        if not close:
+            story.state(0.05, 2, C, State.SYN_SENT, State.ESTABLISHED)
+        app = make_app(story.onto(), mode="live", finished=False)
+        async with app.run_test(size=(120, 48)) as pilot:
+            await pilot.pause()
+            overview = app.screen.query_one(Overview)
+            heading = overview.render().plain.splitlines()[0]
+            assert ("70.0 µs" in heading) is still and ("5.00 s" in heading) is not still, heading
+            assert "from the first event, 22:13:20.000 UTC" in heading

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from tests.tui.stories import Story, half_close, three
+from tests.tui.stories import C, Story, V, half_close, three
+from tracer.segments import ACK, FIN
+from tracer.states import State
 from tracer.timeline import Timeline
 from tui.player import Mode
+from tui.screens.playing import STATE_KINDS
+from tui.track import Track
 from tui.watch import NOWHERE, Watch
 
 
@@ -114,3 +118,23 @@ def test_marks_are_toggled_and_visited_in_turn(watch: Watch) -> None:
     watch.neighbour(1)
     assert watch.mark_places == ()
     assert watch.next_mark() and watch.focus == 1, "a mark in another connection is visited too"
+
+
+def test_the_next_change_of_state_is_also_an_orphans_fin() -> None:
+    """It leads the small object from FIN_WAIT2 to TIME_WAIT, which no probe tells."""
+    story, s = Story(), State
+    story.state(1, 1, C, s.FIN_WAIT1, s.FIN_WAIT2)
+    story.time_wait(3, 1, C, substate=s.FIN_WAIT2)
+    story.packet(4, 1, C, FIN | ACK, 1)
+    story.packet(5, 1, V, ACK, 1)
+    story.packet(6, 1, V, FIN | ACK, 1)
+    story.packet(7, 1, V, FIN | ACK, 1)
+    story.time_wait(60_000, 1, C, "timewait:expired")
+    timeline = story.onto()
+    track = Track(timeline, 1)
+    track.refresh()
+    found, at = [], track.near(-1, 1, STATE_KINDS)
+    while at is not None:
+        found.append(timeline[at].name)
+        at = track.near(at, 1, STATE_KINDS)
+    assert found == ["socket:state", "packet:received", "timewait:expired"], "the object is born in the first row"

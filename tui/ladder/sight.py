@@ -31,6 +31,11 @@ class Sight:
         self._rows: list[int] = []
         self._key: tuple[object, ...] = ()
 
+    @property
+    def hides(self) -> bool:
+        """Rows may be hidden."""
+        return self.hide and self.found is not None
+
     def look(self, model: Model) -> None:
         """The model, or what is looked for, may have changed."""
         found = self.found

@@ -17,9 +17,9 @@ from textual.message import Message
 from textual.strip import Strip
 
 from tracer.kinds import Lane, Side
-from tracer.relevant import Relevant
 from tracer.timeline import Event, Timeline
 from tui.ladder import draw
+from tui.ladder.blocks import Blocks
 from tui.ladder.model import Model
 from tui.ladder.parts import Row
 from tui.ladder.sight import Found, Sight
@@ -27,6 +27,8 @@ from tui.widgets.scrolled import Scrolled
 
 STRIPS: Final = 1024
 """Drawn lines that are kept."""
+ROUNDS: Final = 4
+"""Times that what is in sight is merged, and what comes into sight by that."""
 MODELS: Final = 16
 """Connections whose rows are kept."""
 LANES: Final = {
@@ -66,9 +68,13 @@ class Ladder(Scrolled, can_focus=True):
         """What was shown last."""
         self._clock = "r"
         self._marks: frozenset[int] = frozenset()
-        self._cursor = -1
+        self._cursor = self._order = -1
+        """Line and event."""
         self._aimed: int | None = None
-        """The line that the cursor was sent to and that has not been shown yet."""
+        """The event that the cursor was sent to and that has not been shown yet."""
+        self._top: int | None = None
+        """An event of the first line in sight: lines get other numbers where events are merged (tui.ladder.lines)."""
+        self._settling = False
         self._present: Row | None = None
         self._strips: OrderedDict[tuple[object, ...], Strip] = OrderedDict()
         self._styles: dict[tuple[str, bool], Style] = {}
@@ -87,12 +93,12 @@ class Ladder(Scrolled, can_focus=True):
 
     def show(
         self, connection: int, limit: int, cursor: int, now: int | None = None, marks: frozenset[int] = frozenset(),
-        relevant: Relevant | None = None,
+        blocks: Blocks | None = None,
     ) -> None:  # fmt: skip
         """Draw ``connection``'s events below order ``limit``, the cursor on the row of event ``cursor``.
 
         ``now``, ns since the Unix epoch: the view is live and at the tail, so what goes on by itself is drawn too.
-        ``marks``: orders of events whose rows bear a mark. ``relevant``: the connection's events, if followed already.
+        ``marks``: orders of events whose rows bear a mark. ``blocks``: the connection's events, if followed already.
         """
         asked = (connection, limit, cursor, marks, self.size)
         if asked == self._asked and now is not None and not self.behind:  # only time has passed
@@ -103,28 +109,75 @@ class Ladder(Scrolled, can_focus=True):
                 return
         self._asked, self._aimed = asked, None
         self._marks = marks
-        if connection != self._model.connection:
+        if new := connection != self._model.connection:
             known = self._models.pop(connection, None)
-            model = Model(self._timeline, connection, relevant) if known is None else known
+            model = Model(self._timeline, connection, blocks) if known is None else known
             self._models[connection] = self._model = model
             if len(self._models) > MODELS:
                 del self._models[next(iter(self._models))]
-            self._strips.clear()
+            self._top = None
+        self._model.flat = self._sight.hides
         self._model.reveal(limit)
         self._sight.look(self._model)
         present = self._model.present(now) if now is not None else None
         self._present = present
-        row = self._model.row_of(cursor) if cursor >= 0 else -1
-        before, self._cursor = self._cursor, self._sight.line(row) if row >= 0 else -1
-        count = self._sight.count(self._model)
-        self.measure(count + 1 + (present is not None))
-        if self._cursor >= 0 and self._cursor != before:
-            self._see_cursor()
+        before, self._order = self._order, cursor
+        self._place(cursor != before or new)
         self.refresh()
+
+    def _place(self, moved: bool) -> None:
+        """Find the lines of what is in sight and of the cursor, which is to be seen if it has ``moved``."""
+        before, loose = self._cursor, self._model.loose
+        self._settling = True
+        top = self._line(self._top) if loose and self._top is not None else None
+        self._measure()
+        if top is not None:
+            self._scroll(top)
+        if self._cursor >= 0 and (moved or (not loose and self._cursor != before)):
+            self._see_cursor()
+        if loose:
+            self._settle()
+        self._settling = False
+
+    def _line(self, order: int) -> int:
+        """The line of an event; -1 where it has none."""
+        row = self._model.row_of(order) if order >= 0 else -1
+        return self._sight.line(row) if row >= 0 else -1
+
+    def _measure(self) -> None:
+        """The lines may have got other numbers."""
+        self._cursor = self._line(self._order)
+        self.measure(self._sight.count(self._model) + 1 + (self._present is not None))
+
+    def _scroll(self, line: int) -> None:
+        if line != self.scroll_offset.y:
+            self.scroll_to(y=line, animate=False, force=True, immediate=True)
+
+    def _settle(self) -> None:
+        """Merge what is in sight. Then there is room for more, which may have to be merged too."""
+        model = self._model
+        for _ in range(ROUNDS):
+            count = len(model)
+            line = model.settle(min(self.scroll_offset.y, max(count - 1, 0)), self.size.height)
+            if len(model) == count:
+                break
+            self._measure()
+            self._scroll(line)
+        top = self.scroll_offset.y
+        self._top = model.orders(top)[0] if top < len(model) and model.orders(top) else None
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """Another part is in sight."""
+        super().watch_scroll_y(old_value, new_value)
+        if self._model.loose and not self._settling:
+            self._settling = True
+            self._settle()
+            self._settling = False
 
     def _see_cursor(self) -> None:
         last = self._present is not None and self._cursor == self._sight.count(self._model) - 1
-        self.scroll_to_region(Region(0, self._cursor, 1, 3 if last else 2), animate=False, force=True)
+        where = Region(0, self._cursor, 1, 3 if last else 2)
+        self.scroll_to_region(where, animate=False, force=True, immediate=True)
 
     def on_resize(self) -> None:
         """The terminal has another size, or the strip of queues below has taken lines: the cursor stays in sight."""
@@ -136,15 +189,20 @@ class Ladder(Scrolled, can_focus=True):
 
         To be shown next: keys may come faster than they are shown, and each goes on from the one before.
         """
-        count = self._sight.count(self._model)
-        at = max(0, min((self._cursor if self._aimed is None else self._aimed) + by, count - 1))
-        way = 1 if by > 0 else -1
+        model = self._model
+        at, before = self._cursor if self._aimed is None else self._line(self._aimed), len(model)
+        if self._sight.hides:
+            at = max(0, min(at + by, self._sight.count(model) - 1))
+        else:
+            at = model.reach(at, by)
+        way, count = 1 if by > 0 else -1, self._sight.count(model)
         while 0 <= at < count and self._main(at) < 0:
             at += way
-        if not 0 <= at < count:
-            return None
-        self._aimed = at
-        return self._main(at)
+        if 0 <= at < count:
+            self._aimed = self._main(at)
+        if len(model) != before:
+            self._place(False)
+        return self._aimed
 
     def _main(self, line: int) -> int:
         return self._model.main(self._sight.row(line))
@@ -193,10 +251,12 @@ class Ladder(Scrolled, can_focus=True):
         at, lit = self._sight.row(line), line == self._cursor
         meets = self._sight.meets(self._model, at)
         sign = "◆" if self._marks and not self._marks.isdisjoint(self._model.orders(at)) else "•" if meets else ""
-        key = (at, self._model.key(at), width, lit, sign, meets)
+        model, before = self._model, 0
+        if at and self._clock == "d":
+            before = model[at - 1].time
+        key = (model.connection, model.start, model.key(at), width, lit, sign, meets, before)
         strip = self._strips.get(key)
         if strip is None:
-            before = self._model[at - 1].time if at and self._clock == "d" else 0
             strip = self._draw(self._model[at], width, base, lit=lit, sign=sign, faint=meets is False, before=before)
             self._strips[key] = strip
             if len(self._strips) > STRIPS:

@@ -195,7 +195,7 @@ class Picture(Pacing):
         ladder = self.query_one(Ladder)
         if drawn != self._drawn or ladder.behind:
             self._drawn = drawn
-            ladder.show(view.focus, view.limit, view.cursor, present, marks, view.track.relevant)
+            ladder.show(view.focus, view.limit, view.cursor, present, marks, view.track.blocks)
         if now >= self._inspect_due or view.player.mode is not Mode.FOLLOW:
             self._inspect_due = now + INSPECT_SECONDS
             self._inspect()
@@ -252,8 +252,8 @@ class Picture(Pacing):
         until = stop
         if view.player.shown < view.player.count and view.player.shown:
             until = self.timeline[view.track[view.player.shown - 1]].time
-        elif self.live and not self.feed.finished and view.player.mode is Mode.FOLLOW and stop:
-            until = stop = max(stop, self._wall())
+        elif self.live and not self.feed.finished and view.player.mode is Mode.FOLLOW and view.connections.alive:
+            until = stop = max(stop, self._wall())  # an ended scene stands still
         lines = self.size.height - 4 if self.has_class("-overview") else 11 if self.size.height >= 40 else 3
         shown = Shown(view.connections, view.numbers, view.focus, until, stop, lines)
         self.query_one(Overview).show(shown)

@@ -10,15 +10,18 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final
 
 from textual import events
 from textual.content import Content
 from textual.message import Message
+from textual.strip import Strip
+from textual.visual import Visual
 from textual.widget import Widget
 
 from tracer.words import duration
-from tui.connections import Listing
+from tui.connections import Connection, Listing
 from tui.doors import Door
 from tui.span import Span
 from tui.widgets.overview_rows import BARS, LABEL, Axis, Row, bar, queues, river, row_line, stream
@@ -29,6 +32,8 @@ HIGH: Final = 5
 """Lines from which on there is room for a heading and an axis."""
 AXIS: Final = 1
 """The line of the axis."""
+BARRED: Final = 1024
+"""Lines that are kept as they were drawn."""
 TICK: Final = 24
 """Cells from one time on the axis to the next."""
 
@@ -79,6 +84,12 @@ class Overview(Widget):
         self._axis = Axis(0, 1, 1, 0)
         self._key: tuple[object, ...] = ()
         self._drawn: tuple[object, ...] = ()
+        self._bars: dict[tuple[object, ...], tuple[Content, Row]] = {}
+        """What was drawn of single connections on this axis."""
+        self._barred = self._axis
+        self._strips: dict[int, tuple[Content, Strip]] = {}
+        """Lines that were drawn, by what they were made of: most stay as they are from one look to the next."""
+        self._stripped: tuple[object, ...] = ()
         self._together: list[Content] = []
         """What was drawn of all connections."""
         self._pressed = -1
@@ -119,11 +130,23 @@ class Overview(Widget):
         at = min(bisect_left(numbers, shown.focus), len(numbers) - 1) if numbers else 0
         first = max(0, min(at - room // 2, len(numbers) - room))
         for number in numbers[first : first + room]:
-            row = bar(listing[number], self._axis)
-            lines.append((row_line(row, number == shown.focus), row))
+            lines.append(self._bar(listing[number], number == shown.focus))
         lines += [(row_line(row), None) for row in below]
         self._rows = tuple(row for _, row in lines)
         return tuple(line for line, _ in lines)
+
+    def _bar(self, connection: Connection, focused: bool) -> tuple[Content, Row]:
+        """A connection's line, drawn again only where something new is known of it."""
+        if self._barred != self._axis or len(self._bars) > BARRED:
+            self._barred = self._axis
+            self._bars.clear()
+        life = connection.life
+        told = (len(life.times), *life.evidence[-1:]) if life is not None else ()
+        key = (connection.number, focused, told, len(connection.resets), len(connection.losses))
+        if key not in self._bars:
+            row = bar(connection, self._axis)
+            self._bars[key] = row_line(row, focused), row
+        return self._bars[key]
 
     def _all(self, listing: Listing, many: int, high: bool) -> list[Content]:
         """All connections together; drawn once for a moment, whichever of them is in focus."""
@@ -143,8 +166,10 @@ class Overview(Widget):
             words += f"  {duration(self._axis.stop - self._axis.start)}"
         else:
             words += f"  {duration(self._axis.start - start)} to {duration(self._axis.stop - start)}"
-        keys = "   zoom w s  pan a d  fit f"
-        return Content(words + (keys if len(words) + len(keys) <= self._axis.width else ""))
+        zero = f"{datetime.fromtimestamp(start // 10**9, UTC):%H:%M:%S}.{start // 10**6 % 1000:03d} UTC"
+        for text in (f" from the first event, {zero}", "   zoom w s  pan a d  fit f"):
+            words += text if len(words) + len(text) <= self._axis.width else ""
+        return Content(words)
 
     def _ticks(self, shown: Shown) -> Content:
         text = " " * LABEL
@@ -164,11 +189,28 @@ class Overview(Widget):
         syn, accept = queues(max(doors, key=fullest), self._axis)
         return [syn, accept] if high else [accept]
 
-    def render(self) -> Content:
+    def _composed(self) -> list[Content]:
         lines = list(self._lines)
         if self._selects and lines:
             lines[AXIS if len(lines) >= HIGH else -1] = self._selection()
-        return Content("\n").join(lines)
+        return lines
+
+    def render(self) -> Content:
+        return Content("\n").join(self._composed())
+
+    def render_line(self, y: int) -> Strip:
+        """Line ``y``; asked for instead of all of it at once, since few of them change."""
+        width, style, lines = self.size.width, self.visual_style, self._composed()
+        if y >= len(lines):
+            return Strip.blank(width, style.rich_style)
+        if self._stripped != (width, style) or len(self._strips) > BARRED:
+            self._stripped = width, style
+            self._strips.clear()
+        line = lines[y]
+        known = self._strips.get(id(line))
+        if known is None:
+            known = self._strips[id(line)] = line, Visual.to_strips(self, line, width, 1, style)[0]
+        return known[1]
 
     # The mouse
 
