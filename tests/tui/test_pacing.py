@@ -79,6 +79,21 @@ async def test_an_idle_live_screen_paints_nothing_until_something_comes(monkeypa
         assert live.app.trace.view.player.count > 0
 
 
+async def test_a_held_view_is_looked_at_seldom_however_much_comes() -> None:
+    live = Live()
+    async with live.app.run_test(size=SIZE) as pilot:
+        await pilot.press("space")
+        trace = live.app.trace
+        for _ in range(4):
+            live.now += 1
+            live.rush(50)
+            trace._frame()
+        assert live.now - trace._busy > pacing.CALM_SECONDS
+        shown = trace.view.player.count
+        await pilot.press("space")
+        assert trace.view.player.count >= shown and trace._busy == live.now
+
+
 async def test_keys_in_one_reading_act_one_after_another() -> None:
     live = Live()
     async with live.app.run_test(size=SIZE) as pilot:

@@ -139,13 +139,10 @@ class Picture(Pacing):
     def look(self) -> None:
         """Take in what has come and paint what changed."""
         now = self._clock()
-        state, mode = self._state(), self.view.player.mode
-        same, calm = state == self._seen[:-1], self._calm(now)
-        if not calm or (not same and mode is not Mode.HOLD):
-            self._busy = now  # while the view is held only counts can change: seldom is enough for that
-        if same and calm and self._seen[-1] == int(now / TICK_SECONDS):
+        if self._still():
             return
-        self._grown = state[:1] != self._seen[:1]
+        state, mode = self._state(), self.view.player.mode
+        same, self._grown = state == self._seen[:-1], state[:1] != self._seen[:1]
         self._seen = (*state, int(now / TICK_SECONDS))
         finished = self.feed.finished  # asked first: what comes before the answer is taken in below
         news = self.view.refresh(now, more=not finished)
@@ -155,6 +152,10 @@ class Picture(Pacing):
         self._count(now)
         self.query_one(StepLine).follow(self.feed.play)
         self.paint(now)
+        # While the view is held only counts can change as events come: seldom is enough for that.
+        held = mode is Mode.HOLD and len(self.timeline) != state[0]
+        if not held and (not self._calm(now) or (mode is not Mode.HOLD and not same)):
+            self._busy = now
         # With nothing to come and nothing moving only a key can change anything, and every key looks.
         moving = news or found or self._behind or self.view.player.mode is not Mode.HOLD
         self._over = finished and not moving

@@ -31,7 +31,8 @@ class Showing(Picture):
         super().look()
 
     def _still(self) -> bool:
-        return self.pane != "output" and super()._still()
+        due = self.pane == "output" and self._clock() >= self._written + OUTPUT_SECONDS
+        return not due and super()._still()
 
     def show_pane(self, name: str, aside: bool = True) -> None:
         """That pane from now on; empty: what the size of the terminal suggests."""
