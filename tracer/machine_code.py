@@ -254,6 +254,7 @@ def _opened(library: bytes, names: Iterable[str]) -> dict[str, int] | None:
     """
     if not library or not hasattr(os, "memfd_create"):
         return None
+    handle = -1
     try:
         handle = os.memfd_create("synfin-code")
         with open(handle, "wb", buffering=0, closefd=False) as file:
@@ -261,6 +262,8 @@ def _opened(library: bytes, names: Iterable[str]) -> dict[str, int] | None:
         loaded = ctypes.CDLL(f"/proc/self/fd/{handle}")
         return {name: ctypes.cast(loaded[name], ctypes.c_void_p).value or 0 for name in names}
     except (OSError, AttributeError):
+        if handle >= 0:
+            os.close(handle)
         return None
 
 
@@ -287,11 +290,16 @@ def _caller(address: int, entry: Entry) -> Callable[..., Any]:
             else:
                 flat.append(value)
         numbers: list[int] = []
-        for value, kind in zip(flat, kinds, strict=True):
+        for place, (value, kind) in enumerate(zip(flat, kinds, strict=True)):
             if kind is None:
                 numbers.append(value)
                 continue
-            if not (value.dtype is kind or value.dtype == kind) or value.ndim != 1 or not value.flags.c_contiguous:
+            dtype = value.dtype
+            if dtype is not kind:
+                if dtype != kind:
+                    raise TypeError(f"not an array of {kind}")
+                kinds[place] = dtype  # the next one is most likely of the very same, which is seen at once
+            if value.ndim != 1 or not value.flags.c_contiguous:
                 raise TypeError(f"not a contiguous array of {kind}")
             length, size = len(value), kind.itemsize
             numbers += (0, 0, length, size, value.ctypes.data, length, size)

@@ -7,6 +7,7 @@ wait for a screen, nor a screen for the probes.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import errno
 import gc
@@ -29,6 +30,9 @@ from scenarios.script import Family
 from tracer import __version__
 from tui.cli_errors import CANNOT, INTERRUPTED, OUTPUT, USAGE, Trouble
 from tui.cli_signals import catch, ended
+
+_alone: list[bool] = []
+"""Not empty where nothing has to be taken down: the process then ends at once, which spares some of a short run."""
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -270,6 +274,7 @@ def analyze(
     from tui.cli_analyze import analyze as begin
 
     gc.freeze()
+    _alone.append(True)
     begin(Request(files, table, form or "text", parquet, display, pcap, clock, infer=not no_states))
 
 
@@ -308,6 +313,9 @@ def main() -> None:
             click.echo(f"synfin: {end[1]}", err=True)
         code = end[0]
     _let_go_of_output()
+    if _alone:
+        atexit._run_exitfuncs()
+        os._exit(code)
     sys.exit(code)
 
 

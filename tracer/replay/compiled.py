@@ -21,7 +21,7 @@ from tracer.replay.reuse import PLACES, Closed
 from tracer.replay.rows import Book, Direction, Flow, Unacked, layout
 from tracer.segments import SEGMENT
 
-ROOM: Final = 1024
+ROOM: Final = 4096
 """Rows by which a table grows at least."""
 
 _FUNCTIONS: Final[tuple[tuple[types.ModuleType, tuple[str, ...]], ...]] = (
@@ -122,14 +122,14 @@ class CompiledTables:
         arrays, book = self._arrays, self._arrays["book"]
         if book["free_flows"][0] < 1:
             known = len(arrays["flows"])
-            more = max(ROOM, known // 4)
+            more = max(ROOM, known // 2)
             _grow(arrays["flows"], more, int(book["free_flow"][0]))
             arrays["directions"].resize(2 * (known + more), refcheck=False)
             book["free_flow"] = known
             book["free_flows"] += more
         if book["free_count"][0] < 1:
             known = len(arrays["pool"])
-            more = max(ROOM, known // 4)
+            more = max(ROOM, known // 2)
             _grow(arrays["pool"], more, int(book["free_unacked"][0]))
             book["free_unacked"] = known
             book["free_count"] += more
