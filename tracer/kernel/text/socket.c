@@ -26,7 +26,11 @@ BPF_TABLE("lru_hash", struct port_key, u64, listeners, 4096);
 static __always_inline void note_listener(u64 sk)
 {
     struct port_key key = { sock_netns(sk, 0), skc_num(sk, 0) };
-    listeners.update(&key, &sk);
+    u64 *known = listeners.lookup(&key);
+    if (known)
+        *known = sk;                                        /* to put it in anew would take another place first */
+    else
+        listeners.update(&key, &sk);
 }
 
 static __always_inline void forget_listener(u64 sk)
