@@ -36,10 +36,25 @@ def remember(sender: Direction, pool: Pool, book: Book, frame: int, time: int, s
     older = sender.unacked_last
     newer = -1
     if older >= 0 and (end - pool[older].end) & SIGN:
-        # Not the newest bytes: find the place from the nearer end. Retransmissions are mostly of the oldest.
+        # Not the newest bytes: find the place from what is nearest. Retransmissions are mostly of the oldest, or of
+        # what follows the one before.
         row.late = 1
-        if (end - pool[sender.unacked_first].end) & MODULO < (pool[older].end - end) & MODULO:
+        ahead = (pool[older].end - end) & MODULO
+        behind = (end - pool[sender.unacked_first].end) & MODULO
+        near = sender.late_row
+        apart = MODULO
+        if near >= 0:
+            apart = (end - sender.late_end) & MODULO
+            if apart & SIGN:
+                apart = MODULO + 1 - apart
+        if apart < ahead and apart < behind:
+            if (end - sender.late_end) & SIGN:
+                older = near
+            else:
+                newer = near
+        elif behind < ahead:
             newer = sender.unacked_first
+        if newer >= 0:
             while (end - pool[newer].end) & SIGN == 0:
                 newer = pool[newer].newer
             older = pool[newer].older
@@ -47,6 +62,8 @@ def remember(sender: Direction, pool: Pool, book: Book, frame: int, time: int, s
             while older >= 0 and (end - pool[older].end) & SIGN:
                 newer = older
                 older = pool[older].older
+        sender.late_row = number
+        sender.late_end = end
     row.older = older
     row.newer = newer
     if older >= 0:
@@ -71,6 +88,8 @@ def remember(sender: Direction, pool: Pool, book: Book, frame: int, time: int, s
 
 def acknowledge(sender: Direction, pool: Pool, book: Book, out: Verdict, time: int, ack: int) -> None:
     """Take away what ``ack`` covers; the oldest segment that ends exactly there gives the round-trip time."""
+    if sender.late_row >= 0 and (ack - sender.late_end) & SIGN == 0:
+        sender.late_row = -1
     first = number = sender.unacked_first
     while number >= 0:
         row = pool[number]
@@ -143,5 +162,5 @@ def forget(sender: Direction, pool: Pool, book: Book) -> None:
         pool[sender.unacked_last].newer = book.free_unacked
         book.free_unacked = sender.unacked_first
         book.free_count += sender.unacked_count
-        sender.unacked_first = sender.unacked_last = -1
+        sender.unacked_first = sender.unacked_last = sender.late_row = -1
         sender.unacked_count = 0

@@ -76,6 +76,10 @@ class Direction:
     """Lowest sequence number in it."""
     overlaps: int = 0
     """1 where sequence numbers in it may fall although right edges rise: it holds segments cut differently."""
+    late_row: int = NONE
+    """The segment in it that was put there last without being the newest: the next such one is seldom far away."""
+    late_end: int = 0
+    """Its right edge."""
     syn_seq: int = 0
     """Sequence number of the last SYN, of the last FIN, of the last RST."""
     fin_seq: int = 0
