@@ -32,6 +32,13 @@ PERIOD: Final = 0.01
 """Seconds between two drains: 100 Hz, about one in six of which a 15 Hz screen gets to see."""
 RECORDING_PERIOD: Final = 0.04
 """The same where nobody looks on: 8,000 events a drain at 200,000 a second, which still fit a processor's cache."""
+RESTING_PERIOD: Final = 0.1
+"""The same once nothing has come for a while and no source minds: a hundred empty drains a second cost 5 % of a
+processor."""
+COUNT_SECONDS: Final = 0.25
+"""Seconds from one look at what was lost to the next: the counts of every processor are asked for."""
+REST_AFTER: Final = 200
+"""Empty drains after which it rests."""
 RECORDING_NICE: Final = -10
 """Niceness of the recording thread, where that may be had (CAP_SYS_NICE)."""
 _PROCESSES: Final = (NUMBER["process:fork"], NUMBER["process:exit"])
@@ -112,6 +119,7 @@ class Session:
         self._keep, self._period = keep, PERIOD if keep else RECORDING_PERIOD
         self._held = merge([])
         self._lost_before = self._unseen_before = 0
+        self._count_due = 0.0
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
         self._pumping = threading.Lock()
@@ -130,7 +138,7 @@ class Session:
         """Drain every source once and append what is old enough (everything if ``final``); how many were appended."""
         with self._pumping:
             horizon = None if final else self._clock() - LAG
-            batch = merge([self._held, *(source.drain() for source in self._sources), self._loss_notice()])
+            batch = merge([self._held, *(source.drain() for source in self._sources), self._loss_notice(final)])
             if horizon is None:
                 ready, self._held = batch, merge([])
             else:
@@ -159,9 +167,12 @@ class Session:
                 sink.write(self.timeline, first, first + len(ready))
             return len(ready)
 
-    def _loss_notice(self) -> Batch:
+    def _loss_notice(self, final: bool) -> Batch:
         """A loss is an event too: drawn where it was noticed, counted exactly."""
         builder = BatchBuilder(Source.TRACER, Evidence.REPORTED)
+        if not final and time.monotonic() < self._count_due:
+            return builder.take()
+        self._count_due = time.monotonic() + COUNT_SECONDS
         losses = self.losses()
         lost, unseen = losses.lost, losses.unseen
         if lost > self._lost_before:
@@ -181,11 +192,17 @@ class Session:
         if not self._keep:  # a recorder that is starved by what it records loses it
             with contextlib.suppress(OSError, AttributeError):
                 os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), RECORDING_NICE)
+        empty = 0
         try:
-            while not self._stopping.wait(0 if self._more() else self._period):
-                self.pump()
+            while not self._stopping.wait(0 if self._more() else self._pause(empty)):
+                empty = 0 if self.pump() or len(self._held) else empty + 1
         except BaseException as failure:  # the screen shows it; a dead pump must not look like a quiet network
             self.failure = failure
+
+    def _pause(self, empty: int) -> float:
+        """Seconds until the next drain, after so many empty ones. A source ``rests`` if it misses nothing by that."""
+        rests = empty >= REST_AFTER and all(getattr(source, "rests", False) for source in self._sources)
+        return max(RESTING_PERIOD, self._period) if rests else self._period
 
     def _more(self) -> bool:
         """Whether a source said that its last drain left much."""

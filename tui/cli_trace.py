@@ -45,6 +45,8 @@ from tui.feed import Probe
 from tui.memory import note
 from tui.plain import plain
 
+LOOK_SECONDS: Final = 0.25
+"""Seconds between two looks, while a screen is on, at whether it is over: the command has ended, time is up."""
 SETTLE: Final = 0.3
 """Seconds to go on listening after the end of a command: the last segments and timers come in."""
 
@@ -229,7 +231,7 @@ def _on_screen(feed: TraceFeed, request: Request) -> None:
                     feed.close()
                 return
             feed.reap()
-            time.sleep(0.1)
+            time.sleep(LOOK_SECONDS)
 
     threading.Thread(target=end_in_time, name="synfin-end", daemon=True).start()
     output = feed.command.output if feed.command is not None else None

@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import functools
 import os
 import platform
 import struct
@@ -81,6 +82,11 @@ class Attached:
         self.link_fd = self.program_fd = -1
 
 
+@functools.cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
 def bpf(command: int, attributes: bytes) -> int:
     """bpf(2). Returns its result; raises OSError."""
     return bpf_in_place(command, ctypes.create_string_buffer(attributes, max(len(attributes), 128)))
@@ -91,8 +97,7 @@ def bpf_in_place(command: int, block: ctypes.Array[ctypes.c_char]) -> int:
     number = _SYS_BPF.get(platform.machine())
     if number is None:
         raise OSError(errno.ENOSYS, f"the number of bpf(2) on {platform.machine()} is not known")
-    libc = ctypes.CDLL(None, use_errno=True)
-    result = int(libc.syscall(number, command, block, len(block)))
+    result = int(_libc().syscall(number, command, block, len(block)))
     if result < 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))

@@ -12,12 +12,12 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tracer.batch import Batch
+from tracer.batch import Batch, merge
 from tracer.kernel.attach import Attached, AttachError, Mode, attach, map_delete, map_keys, map_update
 from tracer.kernel.bcc_import import BccMissing
 from tracer.kernel.btf import BtfError, KernelTypes
@@ -109,6 +109,9 @@ class KernelSource:
     groups: frozenset[Group] = ALL_GROUPS
     mode: Mode | None = None
     ring_bytes: dict[Ring, int] = field(default_factory=lambda: dict(DEFAULT_BYTES))
+
+    rests: ClassVar = True
+    """The rings keep what has come."""
 
     def __post_init__(self) -> None:
         self._module: Loaded | None = None
@@ -298,6 +301,8 @@ class KernelSource:
             if mapped.more:
                 # the next record may be as old as the last one before it
                 cutoff = min(cutoff, np.uint64(times(queue.body)[-1] if len(queue.body) else queue.last))
+        if not any(len(queue.body) for queue in self._queues.values()):
+            return merge([])  # nothing has come: an idle trace is to cost next to nothing
         return self._take(cutoff, now + (1 << 62) if final else now)
 
     def _take(self, cutoff: np.uint64, now: int) -> Batch:

@@ -90,6 +90,8 @@ class Adopted:
         self.count = Changes(self._builder, self._netns, self._ports, owner, self._chosen).feed(stayed, self._time)
         return self.count
 
+    rests = True
+
     def drain(self) -> Batch:
         """What was adopted, in the first call; then nothing."""
         batch = self._builder.take()

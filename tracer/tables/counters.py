@@ -32,6 +32,8 @@ def read(path: Path) -> tuple[int, int]:
 class ListenCounters:
     """The counters of some networks as a source; only what happens from now on."""
 
+    rests = True
+
     def __init__(self, files: Mapping[int, Path], clock: Callable[[], int] = time.time_ns) -> None:
         """`files`: inode of each network namespace -> a netstat file that shows it. What cannot be read is left out."""
         self._files = dict(files)
