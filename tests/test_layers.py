@@ -30,8 +30,8 @@ EDGES: Final = ("kernel", "wire", "tables", "capture", "recording", "runtimes", 
 """Modules of tracer that touch the world: sources, and the recording's and exports' files."""
 
 DRIVERS: Final = (
-    "machine_code", "machine_compiler", "session", "replay", "replay.engine", "replay.compiled", "replay.findings", "replay.pipeline",
-    "replay.infer_compiled", "replay.infer_engine", "replay.catalogue", "replay.reread",
+    "machine_code", "machine_compiler", "session", "replay", "replay.engine", "replay.compiled", "replay.findings",
+    "replay.pipeline", "replay.infer_compiled", "replay.infer_engine", "replay.catalogue", "replay.reread",
 )  # fmt: skip
 """Modules of tracer that have a thread, a clock or a child process, and know no edge by name: the session drives the
 sources that it is handed, the replay engine has its loop compiled by a child process while it goes on."""
