@@ -3,9 +3,9 @@
 Each is also an oracle for the replay engine: the states inferred from its packets are held against the kernel's.
 
 With kernel probes every check must be *seen*, and none undecided; without them (packets and tables in a user namespace)
-none may be *not seen*. In the ordinary run each is played over IPv4 and over IPv6, one after the other. v4-mapped,
-those that take longer (`slow=True`), and without probes all but the lifecycle, are left to `make soak`. `make
-scenarios` plays all of them twenty times in a row.
+none may be *not seen*, and of the lifecycle some must be seen. In the ordinary run each is played over IPv4 and over
+IPv6, one after the other. v4-mapped, those that take longer (`slow=True`), and without probes all but the lifecycle,
+are left to `make soak`. `make scenarios` plays all of them twenty times in a row.
 """
 
 from __future__ import annotations
@@ -99,4 +99,6 @@ def test_without_rights_nothing_is_missed_that_could_be_told(
         account["plays"] += 1
         wrong = shown.complaints()
         assert not wrong, told(shown, wrong, tmp_path)
-        assert any(outcome.verdict == "seen" for outcome in shown.outcomes)
+        # What some of the others show is shown by probes alone: a timer, a reset's reason, a queue for a moment.
+        if shown.scenario.topic == "lifecycle":
+            assert any(outcome.verdict == "seen" for outcome in shown.outcomes)

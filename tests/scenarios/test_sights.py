@@ -190,3 +190,27 @@ def test_what_was_inferred_first_and_sampled_later_is_one_connection() -> None:
     assert {event.conn for event in timeline.events()} == {0, 1}
     inferred = {event.evidence for event in timeline.events() if event.name == "socket:state" and event.conn}
     assert inferred == {Evidence.SAMPLED, Evidence.INFERRED}
+
+
+def test_what_an_actor_reports_late_stands_by_its_own_time() -> None:
+    timeline = Timeline()
+    for source, evidence, moment in (
+        (Source.WIRE, Evidence.OBSERVED, 20),
+        (Source.STAGE, Evidence.REPORTED, 10),
+        (Source.WIRE, Evidence.OBSERVED, 5),
+    ):
+        builder = BatchBuilder(source, evidence)
+        builder.add("syscall:enter" if evidence is Evidence.REPORTED else "packet:sent", moment, {}, conn=1)
+        timeline.append(builder.take())
+    packet, call, other = timeline.events()
+    assert Seen.in_order(("close()", call), ("RST", packet)) is None
+    assert Seen.in_order(("RST", packet), ("close()", call)) == "close() came before RST"
+    assert Seen.in_order(("RST", other), ("ACK", packet)) == "ACK came before RST", "of others the timeline's order"
+
+
+def test_a_state_worked_out_from_packets_does_not_tell_what_came_before_its_packet() -> None:
+    (last_ack,) = made_up(State.LAST_ACK, evidence=Evidence.INFERRED).basis.events
+    (fin,) = seen_by_probes("packet:sent").events()
+    assert last_ack.order == fin.order
+    with pytest.raises(CannotTell, match="packets alone do not show whether LAST_ACK or FIN came first"):
+        Seen.in_order(("LAST_ACK", last_ack), ("FIN", fin))

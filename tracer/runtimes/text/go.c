@@ -34,6 +34,7 @@
 #define G_SCAN 0x1000
 
 #define UNKNOWN (~0ULL)
+#define CLOSED (~1ULL)
 
 BPF_HASH(tree, u32, u32, 16384);                            /* the kernel source's own: who is followed */
 BPF_RINGBUF_OUTPUT(go_ring, 1);
@@ -201,12 +202,12 @@ static __always_inline int tell(u64 pd, u8 why, u64 task, int always)
     struct places *before = told.lookup(&key);
     if (before)
         was = *before;
+    if (was.rg == CLOSED) /* netpoll() on another thread had its notice before the close: nobody waits for it any more */
+        return 0;
     if (!always && was.rg == now.rg && was.wg == now.wg)
         return 0;
-    if (why == CLOSE)
-        told.delete(&key);
-    else
-        told.update(&key, &now);
+    struct places closed = {CLOSED, CLOSED};
+    told.update(&key, why == CLOSE ? &closed : &now);
     struct go_record *e = record(GO_POLL, why);
     if (!e)
         return 0;
