@@ -181,8 +181,8 @@ def _tools(pids: tuple[int, ...], folder: str) -> dict[str, list[str]]:
         "synfin lifecycle": record(*LIFECYCLE),
         "synfin all": record(),
         "bpftrace": [*private, mounted, "sh", "bpftrace", "-o", "/dev/null", "-e", _bpftrace(pids)],
-        # bcc's, from its libbpf-tools: built ahead and fitted by BTF, so it needs no kernel headers. Its -L knows only the
-        # port of its own end, and both ends are followed here: so it takes them all.
+        # bcc's, from its libbpf-tools: built ahead and fitted by BTF, so it needs no kernel headers. Its -L knows only
+        # the port of its own end, and both ends are followed here: so it takes them all.
         "tcpstates": [*private, mounted, "sh", "tcpstates"],
         "tcpdump": ["tcpdump", "-i", "lo", "-s", "104", "-w", "/dev/null", f"tcp port {PORT}"],
         "strace": ["strace", "-f", "-o", "/dev/null", *(word for pid in pids for word in ("-p", str(pid)))],
