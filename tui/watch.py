@@ -69,6 +69,13 @@ class Watch:
         return self.connections.behind or self.track.behind
 
     @property
+    def coming(self) -> bool:
+        """The connection in focus is being read, and nothing of it is there yet."""
+        return (
+            self._part is not None and self.focus > 0 and not len(self.track) and self.focus not in self._part.visited
+        )
+
+    @property
     def limit(self) -> int:
         """Only events with a lower order may be drawn."""
         player = self.player

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tests.tui.stories import C, Story, V, half_close, three
 from tracer.segments import ACK, FIN
 from tracer.states import State
 from tracer.timeline import Timeline
+from tui.connections import Connections
+from tui.feed import StillFeed
 from tui.player import Mode
 from tui.screens.playing import STATE_KINDS
 from tui.track import Track
@@ -138,3 +142,26 @@ def test_the_next_change_of_state_is_also_an_orphans_fin() -> None:
         found.append(timeline[at].name)
         at = track.near(at, 1, STATE_KINDS)
     assert found == ["socket:state", "packet:received", "timewait:expired"], "the object is born in the first row"
+
+
+def test_a_connection_that_is_being_read_is_waited_for_until_it_is_there() -> None:
+    class Part(StillFeed):
+        """A large capture of which nothing has been read again."""
+
+        listing, visited = Connections(three()), frozenset[int]()
+
+        def want(self, number: int) -> None: ...
+
+        def likely(self, text: str) -> NDArray[np.int64]:
+            return np.zeros(0, np.int64)
+
+    part = Part(Timeline())
+    part.listing.refresh()
+    watch = Watch(part.timeline, part=part)
+    watch.refresh(0.0, more=True)
+    assert watch.focus == 1 and watch.coming
+    story = Story()
+    half_close(story)
+    story.onto(part.timeline)
+    watch.refresh(0.1, more=True)
+    assert not watch.coming

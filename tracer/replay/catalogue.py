@@ -11,7 +11,7 @@ Numbers are those of the timeline: streams count from 0, connections from 1.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,6 +104,9 @@ class _Changes(FastInference):
         return []
 
 
+_SIDES: Final[tuple[Literal["left"], Literal["right"]]] = ("left", "right")
+
+
 class Catalogue:
     """Feed it all segments of a capture in order, block by block."""
 
@@ -121,6 +124,10 @@ class Catalogue:
         self._known = 0
         self._in_block, self._ends_of_block = Column("u4"), Column("i8")
         self._log = {name: Column(_LOGGED[name]) for name in Log._fields}
+        self._by_stream: NDArray[np.intp] = np.zeros(0, np.intp)
+        """Places in the log, by stream, where they have been put in order."""
+        self._asked = -1
+        """How long the log was when it was searched last."""
         self._troubles = {name: (Column("u4"), Column("i8")) for name in ("reset", "loss")}
 
     def __len__(self) -> int:
@@ -203,7 +210,17 @@ class Catalogue:
     def changes(self, stream: int, begin: int = 0) -> tuple[Log, int]:
         """The connection's changes of state among those inferred from the ``begin``-th on, and how many those are."""
         count = len(self._log["certainty"])
-        mine = np.flatnonzero(self._log["stream"].values[begin:count] == stream) + begin
+        streams = self._log["stream"].values[:count]
+        order = self._by_stream
+        if count == self._asked and len(order) != count:  # nothing more seems to come: worth its time
+            order = self._by_stream = np.argsort(streams, kind="stable")
+        self._asked = count
+        if len(order) == count:
+            wanted = streams.dtype.type(stream)  # of another type, all of them would be copied
+            low, high = (int(np.searchsorted(streams, wanted, side, sorter=order)) for side in _SIDES)
+            mine = order[low:high][np.searchsorted(order[low:high], begin) :]
+        else:
+            mine = np.flatnonzero(streams[begin:] == stream) + begin
         return Log(*(self._log[name].values[mine] for name in Log._fields)), count
 
     def lives(self, stream: int) -> dict[Side, Life]:

@@ -24,6 +24,8 @@ HURRIED_FRAMES: Final = 100
 CALM_SECONDS: Final = 2.0
 TICK_SECONDS: Final = 1.0
 """What time alone changes is drawn that often."""
+HOP_SECONDS: Final = 0.2
+"""From one connection to the next in less they rush by."""
 FLOOD: Final = 1_000
 """Events since the last look past which they rush by."""
 
@@ -49,7 +51,9 @@ class Pacing(Layout):
         self._length = len(feed.timeline)
         """Events when bars were seen to last."""
         self._rushed, self._kept = clock() - CALM_SECONDS, False
-        """When events rushed by last; scrollbars stay."""
+        """When events, or connections, rushed by last; scrollbars stay."""
+        self._hopped = clock()
+        """When another connection came into focus by a key."""
 
     @property
     def timeline(self) -> Timeline:
@@ -120,6 +124,13 @@ class Pacing(Layout):
             self._kept = rushing
             for scrolled in self.query(Scrolled):
                 scrolled.keep_bar(rushing)
+
+    def hop(self) -> None:
+        """A key has brought another connection: one after the other they rush by too."""
+        now = self._clock()
+        if 0 < now - self._hopped < HOP_SECONDS:
+            self._rushed = now
+        self._hopped = now
 
     def at_once(self) -> None:
         """A key has changed the view: show it without waiting for the next frame, once for all keys that wait."""

@@ -45,6 +45,8 @@ INSPECT_SECONDS: Final = 0.1
 """While the cursor rides a live tail, the inspector follows at most that often."""
 PARTS: Final = 2
 """Parts of the timeline that are searched between two frames, ten milliseconds or so each."""
+COMING_SECONDS: Final = 0.1
+"""A connection of a large capture, read when it is looked at, takes some ms: an empty screen would only flicker."""
 REMARK_SECONDS: Final = 4.0
 """A remark in the corner stays that long."""
 LONG: Final = 1_000
@@ -87,6 +89,8 @@ class Picture(Pacing):
         self._said = ("", 0.0)
         """The last remark, and until when it stands."""
         self._facts = Facts(question(self.view))
+        self._focused = (0, clock())
+        """The connection that was in focus last, and since when."""
 
     def on_mount(self) -> None:
         """Look at once, then at every frame."""
@@ -163,7 +167,7 @@ class Picture(Pacing):
     @property
     def _behind(self) -> bool:
         """Not everything that is known has been read and merged into rows."""
-        return self.view.behind or self.query_one(Ladder).behind
+        return self.view.behind or self.query_one(Ladder).behind or self._awaited(self._clock())
 
     def _calm(self, now: float) -> bool:
         """Nothing that the frames themselves have to carry on."""
@@ -189,6 +193,10 @@ class Picture(Pacing):
             self._paint_overview()
             took = self._clock() - now  # thousands of connections take longer, and are drawn more seldom for it
             self._overview_drawn, self._overview_due = now, now + max(IDLE_SECONDS, took * CALM_SHARE)
+        if view.focus != self._focused[0]:
+            self._focused = view.focus, now
+        if self._awaited(now):
+            return
         riding = self.live and not self.feed.finished and view.player.mode is Mode.FOLLOW
         present = self._wall() if riding else None
         marks = frozenset(view.marks)
@@ -201,6 +209,10 @@ class Picture(Pacing):
             self._inspect_due = now + INSPECT_SECONDS
             self._inspect()
         self._paint_scrubber()
+
+    def _awaited(self, now: float) -> bool:
+        """The events of the connection in focus are worth waiting for: till then what was there before stays."""
+        return self.view.coming and now - self._focused[1] < COMING_SECONDS
 
     def _count(self, now: float) -> None:
         since, written = self._counted

@@ -79,6 +79,7 @@ class Playing(Picture):
         """Focus the next or previous connection."""
         self.view.neighbour(by)
         self._overview_due = 0.0
+        self.hop()
         self.at_once()
 
     def action_cursor(self, by: int) -> None:

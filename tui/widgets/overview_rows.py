@@ -139,16 +139,18 @@ def _entered(life: Life, resets: Sequence[int], axis: Axis) -> list[int]:
     """Which of the life's states is seen in each cell; one of `_GONE` where it is none."""
     first = min((time for time in resets if time <= axis.until), default=None)
     reset = axis.width if first is None else max(axis.cell(first), -1)
-    seen: list[int] = []
-    for cell in range(axis.width):
-        begin = axis.time(cell)
-        if begin > axis.until:
-            seen.append(_UNKNOWN)
-        elif cell > reset:
-            seen.append(_CLOSED)
-        else:
-            seen.append(_foremost(life, begin, min(axis.time(cell + 1), axis.until + 1)))
-    return seen
+    begins = np.array([axis.time(cell) for cell in range(axis.width + 1)], np.int64)
+    ends = np.minimum(begins[1:], axis.until + 1)
+    begins = begins[:-1]
+    before, after = (np.searchsorted(np.array(life.times, np.int64), edge, side="right") for edge in (begins, ends - 1))
+    seen = after - 1
+    seen[after == 0] = _UNKNOWN
+    for cell in np.flatnonzero(after > before).tolist():  # in the others it is in one state all the time
+        seen[cell] = _foremost(life, int(begins[cell]), int(ends[cell]))
+    seen[reset + 1 :] = _CLOSED
+    seen[begins > axis.until] = _UNKNOWN
+    found: list[int] = seen.tolist()
+    return found
 
 
 def _foremost(life: Life, begin: int, end: int) -> int:
@@ -246,10 +248,10 @@ def short(count: int) -> str:
 def row_line(row: Row, focused: bool = False) -> Content:
     """A row with its label; state codes in the group's colour reversed, bars in it."""
     label = row.label or f"{'▶' if focused else ' '}#{row.number}"
-    line = Content.styled(label.ljust(LABEL)[:LABEL], "bold" if focused else "")
+    parts = [(label.ljust(LABEL)[:LABEL], "bold" if focused else "")]
     begin = 0
     for cell in range(1, len(row.cells) + 1):
         if cell == len(row.cells) or row.styles[cell] != row.styles[begin]:
-            line += Content.styled(row.cells[begin:cell], row.styles[begin])
+            parts.append((row.cells[begin:cell], row.styles[begin]))
             begin = cell
-    return line
+    return Content.assemble(*parts)
