@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 BTF: Final = Path("/sys/kernel/btf/vmlinux")
@@ -35,6 +36,10 @@ UNPACKED: Final = Path(sys.prefix) / "programs" / "bin"
 CAP_SYS_ADMIN: Final = 21
 CAP_BPF: Final = 39
 """Bit numbers of linux/capability.h; kernels before 5.8 have only the first."""
+
+# A machine that is busy with other things is no reason to fail.
+settings.register_profile("synfin", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("synfin")
 
 APART: Final = ("slow", "kernels")
 """Marks of tests that run only when asked for by -m."""
