@@ -183,6 +183,12 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         cache.set("cache/lastfailed", {test.removesuffix("@kernel"): True for test in failed})
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _nothing_remembered(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What screens remember (tui/memory.py) is neither read from the user's folder nor left there."""
+    os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
+
+
 def pytest_configure(config: pytest.Config) -> None:
     # Who is started in the background of a script ignores Ctrl-C, and so does whatever it starts (POSIX, XCU 2.12);
     # what the tests interrupt must not.

@@ -92,11 +92,12 @@ class Synfin:
     mounts: set[str] = field(default_factory=lambda: namespace_mounts())
 
     def environment(self) -> dict[str, str]:
-        """As small as a login's."""
+        """As small as a login's, of a user who has looked at nothing yet."""
         inherited = {
             name: os.environ[name] for name in ("HOME", "PATH", "LANG", "XDG_CACHE_HOME") if name in os.environ
         }
-        return {"PYTHONPATH": str(ROOT), "TERM": "xterm-256color", **inherited, **self.variables, MARK: self.mark}
+        own = {"PYTHONPATH": str(ROOT), "TERM": "xterm-256color", "XDG_STATE_HOME": str(self.folder / ".state")}
+        return {**own, **inherited, **self.variables, MARK: self.mark}
 
     def start(
         self, *words: str, before: Sequence[str] = (), stdin: int = subprocess.DEVNULL, stdout: int = subprocess.PIPE,
