@@ -3,10 +3,11 @@
     python bench/tui_load.py [PART ...] [--rate 100000] [--seconds 8] [--size 160x48] [--capture FILE]
 
 Parts: `made` (a thread in the screen's process appends events at the rate, to one connection), `many` (the same to ten
-thousand connections), `live` (probes and a real load that makes events at the rate; root), `recording` (a million real
-events are recorded and scrolled; root), `capture` (the 10.2 million packets that bench/replay.py builds, or FILE).
-Default: all that these rights allow. The screen runs on a pseudo terminal and is timed from outside, each number stands
-beside its target. The machine's load is printed: on a busy one look at processor time.
+thousand connections), `live` (probes and a real load that makes events at the rate; root), `idle` (probes, and nothing
+happens; root), `recording` (a million real events are recorded and scrolled; root), `capture` (the 10.2 million packets
+that bench/replay.py builds, or FILE). Default: all that these rights allow. The screen runs on a pseudo terminal and is
+timed from outside, each number stands beside its target. The machine's load is printed: on a busy one look at processor
+time.
 """
 
 from __future__ import annotations
@@ -194,6 +195,15 @@ def live(table: Table, rate: int, seconds: float, size: tuple[int, int]) -> None
         table.row("memory, most", memory(screen.pid), "MB")
 
 
+def idle(table: Table, size: tuple[int, int]) -> None:
+    """Probes on, and nothing happens."""
+    table.part("a live trace of a port that nobody uses")
+    with Terminal(partial(synfin, "trace", "--port", "1"), size) as screen:
+        screen.until("lost")
+        screen.stay(16.0)  # it rests
+        table.row("idle live, processor", 100 * screen.stay(15.0).share, "% of one", 1.0)
+
+
 def scrolled(table: Table, screen: Terminal, name: str, keys: Sequence[str]) -> None:
     """Keys as fast as they are answered, then thirty a second."""
     times = [asked(screen, keys[i % len(keys)]) for i in range(PAGES)]
@@ -279,11 +289,12 @@ def main() -> None:
         "made": partial(made, table, given.rate, given.seconds, size),
         "many": partial(made, table, given.rate, given.seconds, size, MANY),
         "live": partial(live, table, given.rate, given.seconds, size),
+        "idle": partial(idle, table, size),
         "recording": partial(recording, table, given.rate, size),
         "capture": partial(capture, table, given.capture, size),
     }
     rights = os.geteuid() == 0
-    for part in given.parts or [name for name in known if rights or name not in ("live", "recording")]:
+    for part in given.parts or [name for name in known if rights or name not in ("live", "idle", "recording")]:
         known[part]()
     print(f"\n{table.missed} targets missed" if table.missed else "\nall targets met")
     sys.exit(table.missed > 0)

@@ -30,6 +30,8 @@ DID: Final = "done"
 class ActorReports:
     """The reports of a play as a source: give `hear` to the play as its listener."""
 
+    rests = True
+
     def __init__(self, offset: int, calls: bool, before_step: Callable[[], None] = lambda: None) -> None:
         """`offset` is CLOCK_REALTIME minus CLOCK_MONOTONIC, in ns.
 

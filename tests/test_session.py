@@ -37,8 +37,7 @@ class Quiet:
 
 def drained(monkeypatch: pytest.MonkeyPatch, *sources: Quiet) -> Session:
     """A session over them that rests for good after three empty drains."""
-    monkeypatch.setattr(module, "REST_AFTER", 3)
-    monkeypatch.setattr(module, "RESTING_PERIOD", 600.0)
+    monkeypatch.setattr(module, "RESTS", ((3, 1e9),))
     session = Session(sources)
     session.start()
     until = time.monotonic() + 20

@@ -32,13 +32,14 @@ PERIOD: Final = 0.01
 """Seconds between two drains: 100 Hz, about one in six of which a 15 Hz screen gets to see."""
 RECORDING_PERIOD: Final = 0.04
 """The same where nobody looks on: 8,000 events a drain at 200,000 a second, which still fit a processor's cache."""
-RESTING_PERIOD: Final = 0.1
-"""The same once nothing has come for a while and no source minds: a hundred empty drains a second cost 5 % of a
-processor."""
+RESTS: Final = ((240, 0.5), (200, 0.25))
+"""After so many empty drains they come so many seconds apart, if no source minds: a hundred a second cost 5 % of a
+processor. Counted on the clock that all threads share (time.monotonic), as a screen's looks are: where threads wake at
+one moment the processor wakes once, and finds its caches warm."""
 COUNT_SECONDS: Final = 0.25
-"""Seconds from one look at what was lost to the next: the counts of every processor are asked for."""
-REST_AFTER: Final = 200
-"""Empty drains after which it rests."""
+QUIET_COUNT_SECONDS: Final = 1.0
+"""Seconds from one look at what was lost to the next, and where nothing has come that could be: the counts of every
+processor are asked for."""
 RECORDING_NICE: Final = -10
 """Niceness of the recording thread, where that may be had (CAP_SYS_NICE)."""
 _PROCESSES: Final = (NUMBER["process:fork"], NUMBER["process:exit"])
@@ -119,7 +120,7 @@ class Session:
         self._keep, self._period = keep, PERIOD if keep else RECORDING_PERIOD
         self._held = merge([])
         self._lost_before = self._unseen_before = 0
-        self._count_due = 0.0
+        self._counted = 0.0
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
         self._pumping = threading.Lock()
@@ -138,7 +139,13 @@ class Session:
         """Drain every source once and append what is old enough (everything if ``final``); how many were appended."""
         with self._pumping:
             horizon = None if final else self._clock() - LAG
-            batch = merge([self._held, *(source.drain() for source in self._sources), self._loss_notice(final)])
+            came = [batch for source in self._sources if len(batch := source.drain())]
+            since = time.monotonic() - self._counted
+            if final or since >= QUIET_COUNT_SECONDS or (since >= COUNT_SECONDS and came):
+                came += [batch for batch in [self._loss_notice()] if len(batch)]
+            if not (final or came or len(self._held) or self._timed):
+                return 0
+            batch = merge([self._held, *came])
             if horizon is None:
                 ready, self._held = batch, merge([])
             else:
@@ -167,12 +174,15 @@ class Session:
                 sink.write(self.timeline, first, first + len(ready))
             return len(ready)
 
-    def _loss_notice(self, final: bool) -> Batch:
+    @property
+    def lost(self) -> int:
+        """Events lost by all sources, as counted last: while it runs a little ago, afterwards exact."""
+        return self._lost_before
+
+    def _loss_notice(self) -> Batch:
         """A loss is an event too: drawn where it was noticed, counted exactly."""
         builder = BatchBuilder(Source.TRACER, Evidence.REPORTED)
-        if not final and time.monotonic() < self._count_due:
-            return builder.take()
-        self._count_due = time.monotonic() + COUNT_SECONDS
+        self._counted = time.monotonic()
         losses = self.losses()
         lost, unseen = losses.lost, losses.unseen
         if lost > self._lost_before:
@@ -201,8 +211,10 @@ class Session:
 
     def _pause(self, empty: int) -> float:
         """Seconds until the next drain, after so many empty ones. A source ``rests`` if it misses nothing by that."""
-        rests = empty >= REST_AFTER and all(getattr(source, "rests", False) for source in self._sources)
-        return max(RESTING_PERIOD, self._period) if rests else self._period
+        period = next((seconds for count, seconds in RESTS if empty >= count), 0.0)
+        if not period or not all(getattr(source, "rests", False) for source in self._sources):
+            return self._period
+        return period - time.monotonic() % period
 
     def _more(self) -> bool:
         """Whether a source said that its last drain left much."""

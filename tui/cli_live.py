@@ -97,8 +97,8 @@ class LiveFeed:
 
     @property
     def lost(self) -> int:
-        """Events lost by all sources."""
-        return self.session.losses().lost
+        """Events lost by all sources, as counted last."""
+        return self.session.lost
 
     @property
     def recording(self) -> str | None:

@@ -223,6 +223,8 @@ def _recorder(request: Request, selection: Selection, probes: Sequence[Probe]) -
 def _on_screen(feed: TraceFeed, request: Request) -> None:
     from tui.app import SynfinApp
 
+    ends = feed.command is not None or feed.selection.pids or request.duration is not None  # by itself, that is
+
     def end_in_time() -> None:
         while not feed.finished:
             if feed.over(request.duration):
@@ -231,7 +233,7 @@ def _on_screen(feed: TraceFeed, request: Request) -> None:
                     feed.close()
                 return
             feed.reap()
-            time.sleep(LOOK_SECONDS)
+            time.sleep(LOOK_SECONDS if ends else 4 * LOOK_SECONDS)
 
     threading.Thread(target=end_in_time, name="synfin-end", daemon=True).start()
     output = feed.command.output if feed.command is not None else None

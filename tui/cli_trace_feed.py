@@ -47,8 +47,8 @@ class TraceFeed:
 
     @property
     def lost(self) -> int:
-        """Events lost by all sources."""
-        return self.session.losses().lost
+        """Events lost by all sources, as counted last."""
+        return self.session.lost
 
     @property
     def recording(self) -> str | None:

@@ -63,6 +63,12 @@ class MappedRing:
         self.more = False
         """The last drain left something: a record that was still being written, or more than it was to take."""
 
+    @property
+    def empty(self) -> bool:
+        """Nothing has been reserved since the last drain, nor was anything left by it."""
+        assert self._consumer is not None and self._producer is not None
+        return bool(self._consumer[0] == self._producer[0])
+
     def drain(self, most: int | None = None) -> NDArray[np.uint8]:
         """The finished records, at most so many, a copy, shape (n, stride - 8), in order of reservation."""
         assert self._consumer is not None and self._producer is not None

@@ -288,6 +288,9 @@ class KernelSource:
         At most ``PORTION`` records of each ring, see ``more``: what is worked on has to fit into a processor's cache,
         or whoever falls behind is slowed down by it and falls further behind.
         """
+        if self._idle():
+            self._more = False
+            return merge([])
         now = time.monotonic_ns()
         final = not self._rings
         cutoff = np.uint64(np.iinfo(np.uint64).max) if final else np.uint64(now)
@@ -302,8 +305,14 @@ class KernelSource:
                 # the next record may be as old as the last one before it
                 cutoff = min(cutoff, np.uint64(times(queue.body)[-1] if len(queue.body) else queue.last))
         if not any(len(queue.body) for queue in self._queues.values()):
-            return merge([])  # nothing has come: an idle trace is to cost next to nothing
+            return merge([])
         return self._take(cutoff, now + (1 << 62) if final else now)
+
+    def _idle(self) -> bool:
+        """Nothing has come and nothing waits."""
+        return bool(self._rings) and all(
+            mapped.empty and not len(self._queues[ring].body) for ring, mapped in self._rings.items()
+        )
 
     def _take(self, cutoff: np.uint64, now: int) -> Batch:
         settled = settle(self._queues[Ring.OBJECT].body, now)

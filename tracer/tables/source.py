@@ -35,6 +35,8 @@ SHARE: Final = 0.2
 class TableSource:
     """Samples the TCP sockets of one network."""
 
+    rests = True  # a thread of its own reads; here it is only handed on
+
     def __init__(
         self, netlink: socket.socket, netns: int = 0, ports: Collection[int] = (), pids: Collection[int] = (),
         owner: Callable[[int], Owner | None] | None = None, chosen: Callable[[bytes], bool] | None = None,

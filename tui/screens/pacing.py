@@ -8,6 +8,7 @@ is shown without waiting for the next frame, once for all keys that wait.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -17,11 +18,16 @@ from tui.screens.layout import Layout
 from tui.widgets.scrolled import Scrolled
 
 FRAMES_PER_SECOND: Final = 20
-CALM_FRAMES: Final = 5
+CALM_FRAMES: Final = 4
 """The same once nothing has happened for CALM_SECONDS: an idle screen must cost next to nothing."""
+RESTING_FRAMES: Final = 2
+"""The same after REST_SECONDS."""
 HURRIED_FRAMES: Final = 100
 """The same while nothing comes, but there is more to read or to merge than is done at once."""
+AFTER_SECONDS: Final = 0.01
+"""So long after the session of a trace that is at rest."""
 CALM_SECONDS: Final = 2.0
+REST_SECONDS: Final = 12.0
 TICK_SECONDS: Final = 1.0
 """What time alone changes is drawn that often."""
 HOP_SECONDS: Final = 0.2
@@ -104,7 +110,9 @@ class Pacing(Layout):
         """It is time to look: where nothing has changed that costs next to nothing."""
         self._next = None
         if self._still():
-            self._wait(1 / CALM_FRAMES)
+            # Together with whoever brings events (tracer.session.RESTS), just after him.
+            period = 1 / (CALM_FRAMES if self._clock() - self._busy < REST_SECONDS else RESTING_FRAMES)
+            self._wait(period - (time.monotonic() - AFTER_SECONDS) % period)
         elif self.is_running:
             self._soon()
 
