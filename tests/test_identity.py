@@ -202,3 +202,23 @@ def test_an_end_with_the_port_of_a_listener_that_is_gone_is_the_servers(first: s
         story.state(who, State.UNKNOWN, State.ESTABLISHED, local, peer)
     sides = {event["sport"]: event.side for event in story.read()[2:]}
     assert sides == {C[1]: Side.CLIENT, S[1]: Side.SERVER}
+
+
+def test_a_child_with_a_cookie_of_its_own_is_of_its_requests_connection() -> None:
+    """A reading of the tables that meets a request sock just after its child was made gives it a cookie too late."""
+    story = Story(cookies=True)
+    story.packet("captured", C, S, SYN, 100)
+    story.about("request:born", 6, S, C)
+    story.state(7, State.LISTEN, State.ESTABLISHED, S, C)
+    story.about("request:gone", 6, S, C)
+    story.packet("captured", C, S, ACK, 101)
+    assert {event.conn for event in story.read()} == {1}
+
+
+def test_a_request_on_the_tuple_of_another_request_is_another_connection() -> None:
+    story = Story(cookies=True)
+    story.about("request:born", 6, S, C)
+    story.about("request:gone", 6, S, C)
+    story.about("request:born", 7, S, C)
+    story.state(7, State.LISTEN, State.ESTABLISHED, S, C)
+    assert [event.conn for event in story.read()] == [1, 1, 2, 2]

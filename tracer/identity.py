@@ -32,6 +32,7 @@ _SENT: Final = NUMBER["packet:sent"]
 _EXIT: Final = NUMBER["syscall:exit"]
 _SOCKET: Final = SYSCALLS.index("socket")
 _REQUEST_BORN: Final = NUMBER["request:born"]
+_REQUEST_GONE: Final = NUMBER["request:gone"]
 _WITH_TUPLE: Final = frozenset(
     NUMBER[kind.name] for kind in KINDS if "sport" in {f.name for f in kind.fields} and kind.lane != Lane.WIRE
 )
@@ -82,6 +83,8 @@ class Identities:
         self.connections: list[Connection] = []
         self._sockets = 0
         self._by_cookie: dict[int, Socket] = {}
+        self._requests: set[int] = set()
+        """Sockets that so far were seen as request socks alone."""
         self._by_addr: dict[int, Socket] = {}
         self._by_number: dict[int, Socket] = {}
         self._by_pair: dict[tuple[Endpoint, Endpoint], list[Connection]] = {}
@@ -228,9 +231,14 @@ class Identities:
             self._begin(who, local, peer, netns)
         elif who.connection is None:
             if peer[2] and local[2]:
-                self._join(who, local, peer, netns, passive=kind == _REQUEST_BORN or old == State.LISTEN)
+                born = kind == _REQUEST_BORN
+                self._join(who, local, peer, netns, passive=born or old == State.LISTEN, born=born)
         elif local[2] and who.connection.client[2] == 0 and who.side == Side.CLIENT:
             self._bind(who.connection, local)
+        if kind == _REQUEST_BORN and cookie:
+            self._requests.add(who.number)
+        elif kind in (_STATE, _REQUEST_GONE):
+            self._requests.discard(who.number)
         return who
 
     def _by_end(self, local: Endpoint, peer: Endpoint, netns: int) -> Socket | None:
@@ -247,11 +255,16 @@ class Identities:
             found = self._new(local, peer)
         self._attach(found, who, found.side_of(local), netns)
 
-    def _join(self, who: Socket, local: Endpoint, peer: Endpoint, netns: int, *, passive: bool) -> None:
+    def _join(
+        self, who: Socket, local: Endpoint, peer: Endpoint, netns: int, *, passive: bool, born: bool = False
+    ) -> None:
         found = self._find(local, peer, netns)
         if found is not None:
             mine = found.sockets.get(found.side_of(local))
-            if mine and mine != who.number and passive:
+            # A dump may give a request sock its cookie when the child has just been made without one
+            # (inet_csk_clone_lock()): the child's is another one then, and the connection the same.
+            child = passive and not born and mine in self._requests
+            if mine and mine != who.number and passive and not child:
                 found = None  # the tuple lives on in an ended connection; this is its next user
         if found is None:
             served = (netns, local[2]) in self._listening and (netns, peer[2]) not in self._listening

@@ -101,7 +101,7 @@ def loop_reads(seen: Seen) -> str | None:
 def loop_sleeps(seen: Seen) -> str | None:
     rounds = [event["new"] for event in states(seen, 0)]
     waits = seen.calls("server", "epoll_wait")
-    if rounds.count("waiting") < 4 or not waits:
+    if rounds.count("waiting") < 3 or not waits:  # a client that is quicker than the loop is there when it first looks
         return f"the loop waited {rounds.count('waiting')} times"
     return None
 

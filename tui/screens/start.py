@@ -188,13 +188,13 @@ class StartScreen(Screen[Command | None]):
 
     def _tabs(self) -> None:
         words = self.query_one(Input).value
+        labels = {name: f" {name} {len(matching(self._entries, words, name))} " for name in SECTIONS}
+        room = sum(len(label) + 1 for label in labels.values()) < self.size.width
         line = Content(" ")
-        for name in SECTIONS:
-            count = len(matching(self._entries, words, name))
-            click = Style.from_meta({"@click": f"screen.choose_section('{name}')"})
-            label = Content(f" {name} {count} ").stylize(click)
+        for name, words in labels.items():
+            label = Content(words).stylize(Style.from_meta({"@click": f"screen.choose_section('{name}')"}))
             line += label.stylize("bold reverse") if name == self.section else label
-            line += Content(" ")
+            line += Content(" " if room else "")
         self.query_one("#start-tabs", Static).update(line)
 
     def _tell(self) -> None:
