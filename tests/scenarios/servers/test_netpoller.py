@@ -231,7 +231,7 @@ def test_both_ends_on_a_netpoller_and_half_closed() -> None:
         waits = [event.fields["why"] for event in events if (event.kind, event.fields["task"]) == ("task:state", task)]
         waits = [why for why in waits if why.startswith("IO wait")]
         assert waits[0] == "IO wait, to write", "who connects waits to write"
-        assert set(waits[1:]) == {"IO wait, to read"}
+        assert set(waits[1:]) <= {"IO wait, to read"}  # none where the answer is there before the client looks
 
 
 def test_dialling_where_nobody_listens_is_refused() -> None:
