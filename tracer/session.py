@@ -141,8 +141,9 @@ class Session:
             horizon = None if final else self._clock() - LAG
             came = [batch for source in self._sources if len(batch := source.drain())]
             since = time.monotonic() - self._counted
-            if final or since >= QUIET_COUNT_SECONDS or (since >= COUNT_SECONDS and came):
-                came += [batch for batch in [self._loss_notice()] if len(batch)]
+            due = final or since >= QUIET_COUNT_SECONDS or (since >= COUNT_SECONDS and came)
+            if due and len(notice := self._loss_notice()):
+                came.append(notice)
             if not (final or came or len(self._held) or self._timed):
                 return 0
             batch = merge([self._held, *came])
