@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from tracer.events import NUMBER, RING_HEAD, RING_PAYLOAD
-from tracer.kernel.settle import PATIENCE, settle
+from tracer.kernel.settle import FIRED_PATIENCE, PATIENCE, settle
 from tracer.kinds import STRIDE, Ring
 
 NAMES = {number: name for name, number in NUMBER.items()}
 US = 1000
-LATER = 10 * PATIENCE
+LATER = 2 * FIRED_PATIENCE
 
 
 def row(time: int, kind: str, addr: int = 1, dport: int = 7, **fields: Any) -> np.ndarray[Any, Any]:
@@ -65,6 +65,10 @@ CASES = {
         [row(1 * US, "request:gone"), row(2 * US, "request:timer"), row(3 * US, "request:born", timeouts=1)],
         [(2, "request:timer")],
     ),
+    "SYN-ACK repeated, while the processor was away": (
+        [row(1 * US, "request:gone"), row(2 * US, "request:timer"), row(5 * PATIENCE, "request:born", timeouts=1)],
+        [(2, "request:timer")],
+    ),
     "given up": (
         [row(1 * US, "request:gone"), row(2 * US, "request:timer", qlen=1)],
         [(2, "request:timer"), (2, "request:gone")],
@@ -98,6 +102,12 @@ def test_a_fresh_row_stays_open_until_its_successor_cannot_come() -> None:
     assert read(6 * US, cancelled)[1] == 5 * US
     assert read(5 * US + PATIENCE, cancelled)[1] is None
     assert read(6 * US, cancelled, row(6 * US, "timewait:expired"))[1] is None
+
+
+def test_whether_a_request_is_given_up_is_waited_for_longer() -> None:
+    fired = row(5 * US, "request:timer")
+    assert read(5 * US + PATIENCE, fired) == ([(5, "request:timer")], 5 * US)
+    assert read(5 * US + FIRED_PATIENCE, fired) == ([(5, "request:timer"), (5, "request:gone")], None)
 
 
 def test_a_request_given_up_leaves_the_queue_one_shorter() -> None:
