@@ -27,7 +27,7 @@ soak:
 REPEAT ?= 20
 scenarios:
 	@tools/setup.sh test
-	@$(RUN) pytest -q $(PARALLEL) -m "slow or not slow" --repeat $(REPEAT) --timeout 3600 $(ARGS) \
+	@$(RUN) pytest -q $(PARALLEL) -m "slow or not slow" --repeat=$(REPEAT) --timeout 3600 $(ARGS) \
 		tests/scenarios/test_every_scenario.py tests/scenarios/test_taken_away.py
 
 kernels:
