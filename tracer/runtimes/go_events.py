@@ -43,6 +43,8 @@ STATUS: Final = {
     1: RUNNABLE, 2: RUNNING, 3: CALLING, 4: WAITING, 6: OVER, 9: WAITING, 10: WAITING, 11: OVER,
 }  # fmt: skip
 """Statuses of runtime2.go: 9 is _Gpreempted, 10 _Gleaked, 11 _Gdeadextra."""
+_READABLE, _WRITABLE, _CLOSE = (WHY.index(word) for word in ("readable", "writable", "close"))
+_SIDES: Final = ("rg", "wg", "rg_was", "wg_was")
 _PLACES: Final = (NIL, READY, WAIT)
 _UNKNOWN: Final = (1 << 64) - 1
 _NAME: Final = 40
@@ -70,6 +72,8 @@ class GoWords:
         self._names: dict[int, bytes] = {}
         self._moved: dict[int, int] = {}
         """Process -> how far its code lies from where the file says (position-independent programs)."""
+        self._places: dict[tuple[int, int], tuple[int, ...]] = {}
+        """Process and poll descriptor -> `_SIDES` as last told."""
         hooks = {1: "runtime.casgstatus", 3: "runtime.netpoll"}
         self._at = {kind: (binary.function(name) or (0, 0))[0] for kind, name in hooks.items()}
 
@@ -104,9 +108,33 @@ class GoWords:
 
     def _polls(self, records: NDArray[np.void], rows: NDArray[np.void]) -> None:
         rows["desc"], rows["task"], rows["why"] = records["value"], records["task"], self._why[records["why"]]
-        for name in ("rg", "wg", "rg_was", "wg_was"):
-            values, where = np.unique(records[name], return_inverse=True)
+        places = self._followed_on(records)
+        for column, name in enumerate(_SIDES):
+            values, where = np.unique(places[:, column], return_inverse=True)
             rows[name] = np.array([_place(value).encode() for value in values.tolist()], "S16")[where]
+
+    def _followed_on(self, records: NDArray[np.void]) -> NDArray[np.uint64]:
+        """What the places held after and before each record, as `_SIDES`.
+
+        Two threads may work on one descriptor at once, one parking its reader, one telling that it is writable, and
+        each looks at both places. A record whose before is the last one's before, and not its after, has looked earlier
+        than that: it goes on from what was told meanwhile, and a place that is not its own stays as it was.
+        """
+        told: list[tuple[int, ...]] = []
+        names = ("pid", "value", "why", *_SIDES)
+        for pid, desc, why, rg, wg, rg_was, wg_was in zip(*(records[name].tolist() for name in names), strict=True):
+            last = self._places.get((pid, desc))
+            if last is not None and last[0] != rg_was == last[2]:
+                rg, rg_was = last[0] if why == _WRITABLE else rg, last[0]
+            if last is not None and last[1] != wg_was == last[3]:
+                wg, wg_was = last[1] if why == _READABLE else wg, last[1]
+            row = rg, wg, rg_was, wg_was
+            told.append(row)
+            if why == _CLOSE:
+                self._places.pop((pid, desc), None)
+            else:
+                self._places[pid, desc] = row
+        return np.array(told, np.uint64).reshape(-1, len(_SIDES))
 
     def _asks(self, records: NDArray[np.void], rows: NDArray[np.void]) -> None:
         rows["delay"], rows["task"] = records["rg"].view(np.int64), records["by"]
