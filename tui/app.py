@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, ClassVar, Literal
 
-from textual.app import App, SystemCommand
+from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.events import Event, Key
 from textual.screen import Screen
@@ -22,12 +22,13 @@ from tui.ascii import AsciiOnly
 from tui.feed import Feed
 from tui.keys import KEYS
 from tui.ladder.widget import Ladder
+from tui.leaving import LeavingApp
 from tui.screens.trace import TraceScreen
 from tui.themes import NAMES, themes
 from tui.tools import Tools
 
 
-class SynfinApp(App[None]):
+class SynfinApp(LeavingApp[None]):
     """The screen for one feed.
 
     `mode` says whether events are happening now or are read from a file; `clock` gives seconds for playback and rates,

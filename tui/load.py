@@ -5,17 +5,17 @@ from __future__ import annotations
 import signal
 from typing import Any, ClassVar
 
-from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from tui.ascii import AsciiOnly
+from tui.leaving import LeavingApp
 from tui.load_feed import LoadFeed
 from tui.screens.load import LoadScreen
 from tui.themes import NAMES, themes
 
 
-class LoadApp(App[None]):
+class LoadApp(LeavingApp[None]):
     """Shows a feed until it is left."""
 
     TITLE = "synfin"

@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from textual.app import App
 from textual.screen import Screen
 
 from tui.ascii import AsciiOnly
+from tui.leaving import LeavingApp
 from tui.screens.start import Command, Entry, Place, StartScreen
 from tui.themes import NAMES, themes
 
 
-class StartApp(App[Command]):
+class StartApp(LeavingApp[Command]):
     """Shows the page; `run()` returns the command, None when nothing was chosen."""
 
     TITLE = "synfin"

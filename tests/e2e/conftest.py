@@ -314,9 +314,11 @@ class Performance:
             self.play.next_step()
             wait_for(partial(self._past, number), f"step {number}")
             assert not self.play.failure
-        # The session holds back its last few milliseconds: a quiet timeline is a complete one.
+        # The session holds back its last few milliseconds: a quiet timeline is a complete one. It looks seldom
+        # once nothing has happened for a while.
         count, since = -1, time.monotonic()
         while count != len(self.timeline) or time.monotonic() < since + 0.1:
+            self.session.pump()
             if count != len(self.timeline):
                 count, since = len(self.timeline), time.monotonic()
             time.sleep(0.01)
