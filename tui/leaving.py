@@ -6,13 +6,13 @@ it looks for is not there. That is no fault of the program, and nobody is to rea
 
 from __future__ import annotations
 
-from textual.app import App, ReturnType
+from textual.app import App, ReturnType, ScreenStackError
 from textual.css.query import NoMatches
 
 
 class LeavingApp(App[ReturnType]):
-    """Passes over what is missing from a screen once the application is being left."""
+    """Passes over a screen that is missing, or something on it, once the application is being left."""
 
     def _handle_exception(self, error: Exception) -> None:
-        if not (self._exit and isinstance(error, NoMatches)):
+        if not (self._exit and isinstance(error, NoMatches | ScreenStackError)):
             super()._handle_exception(error)
