@@ -9,8 +9,8 @@ without probes before and after it, and nothing reads the rings meanwhile (they 
 is what the programs cost where they run. Of the differences the median and quartiles over the rounds are printed; the
 variants take turns in a new order each round.
 
-This process does less than the two of bench/overhead.py and keeps its memory close, so a connection costs half as much
-and the probes a quarter less: compare shares, and what leaving a part out saves.
+This process does not switch with another, as the two of bench/overhead.py do, and no recorder reads beside it, so the
+same probes cost a third less here: compare shares, and what leaving a part out saves.
 """
 
 from __future__ import annotations

@@ -39,7 +39,8 @@ _TIMED: Final = (REQUEST_BORN, REQUEST_TIMER, REQUEST_GONE, TIMEWAIT_BORN, TIMEW
 PATIENCE: Final = 1_000_000
 """ns within which the second row of a pair comes (seen: under 3 us); later the address may be another's."""
 FIRED_PATIENCE: Final = 10_000_000
-"""The same after a request's timer has fired (seen: 0.1 ms, and 1.3 on a busy host). Less than session.LAG."""
+"""The same after a request's timer has fired (seen: more than 1.2 ms on a busy host). Less than session.LAG: what other
+sources bring meanwhile waits as long."""
 
 _BODY: Final = RING_HEAD.itemsize
 _REQUEST: Final = RING_PAYLOAD[REQUEST_BORN]
