@@ -9,6 +9,7 @@ from textual.pilot import Pilot
 from tests.tui.conftest import MakeApp
 from tests.tui.stories import START, Story, half_close
 from tests.tui.test_screen import NARROW, WIDE, header, settled
+from tests.tui.waiting import until
 from tui.app import SynfinApp
 from tui.ladder.widget import Ladder
 from tui.screens.focus import FocusScreen
@@ -175,9 +176,8 @@ async def test_matches_of_a_live_run_are_found_as_they_come(make_app: MakeApp) -
         half_close(story, 2, 3000)
         story.onto(timeline)
         await pilot.press("G")
-        await pilot.pause(0.2)
+        await until(lambda: f"({2 * before} found)" in header(app))
         assert len(finder) == 2 * before
-        assert f"({2 * before} found)" in header(app)
 
 
 async def test_a_click_on_a_link_follows_it_and_nothing_needs_the_mouse(make_app: MakeApp) -> None:

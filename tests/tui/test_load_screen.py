@@ -8,6 +8,7 @@ import pytest
 
 from scenarios.load.report import Moment, Usage
 from scenarios.servers.service import COUNTERS
+from tests.tui.waiting import until
 from tui.load import LoadApp
 from tui.load_feed import LoadFeed, busy, rates, standing
 from tui.plot import plot, resampled
@@ -57,16 +58,16 @@ def test_models_stand_side_by_side_on_one_scale(feed: LoadFeed) -> None:
 async def test_screen(feed: LoadFeed) -> None:
     app = LoadApp(feed, ascii_only=True)
     async with app.run_test(size=(100, 40)) as pilot:
-        await pilot.pause(0.3)
-        shown = "\n".join(str(each.render()) for each in app.screen.query("Static"))
-        assert "load 2 of 2: two, run 1: messages flow, 1 s" in shown
-        assert "held to the end" in shown
+
+        def shown() -> str:
+            return "\n".join(str(each.render()) for each in app.screen.query("Static"))
+
+        await until(lambda: "load 2 of 2: two, run 1: messages flow, 1 s" in shown())
+        assert "held to the end" in shown()
         feed.ended("two", figures("two", held=10, threads=1))
         feed.over = True
         await pilot.press("t")
-        await pilot.pause(0.4)
-        shown = "\n".join(str(each.render()) for each in app.screen.query("Static"))
-        assert "done: 2 of 2 loads" in shown and "q quit" in shown
+        await until(lambda: "done: 2 of 2 loads" in shown() and "q quit" in shown())
         assert not app.screen.query_one("#load-plots").display
         await pilot.press("q")
     assert app.return_code == 0

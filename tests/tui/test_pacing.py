@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
-from collections.abc import Callable
 
 import pytest
 from textual import events
-from textual.pilot import Pilot
 
 from tests.tui.stories import START, C, Story, V, half_close
+from tests.tui.waiting import until
 from tracer.segments import ACK, PSH
 from tracer.timeline import Timeline
 from tui.app import SynfinApp
@@ -45,15 +44,6 @@ class Live:
         self.timeline.append(self.story.builder.take())
 
 
-async def until(pilot: Pilot[None], good: Callable[[], bool]) -> None:
-    """Let it run until that holds."""
-    for _ in range(500):
-        if good():
-            return
-        await asyncio.sleep(0.02)
-    pytest.fail("it never came to hold")
-
-
 async def test_an_idle_live_screen_paints_nothing_until_something_comes(monkeypatch: pytest.MonkeyPatch) -> None:
     live, painted = Live(), []
     paint = TraceScreen.paint
@@ -69,13 +59,13 @@ async def test_an_idle_live_screen_paints_nothing_until_something_comes(monkeypa
     async with live.app.run_test(size=SIZE) as pilot:
         await pilot.pause()
         live.now += 10
-        await until(pilot, lambda: asked[-3:] == [True] * 3)
+        await until(lambda: asked[-3:] == [True] * 3)
         before = len(painted)
         asked.clear()
-        await until(pilot, lambda: len(asked) >= 3)
+        await until(lambda: len(asked) >= 3)
         assert all(asked) and len(painted) == before
         live.rush(3)
-        await until(pilot, lambda: len(painted) > before)
+        await until(lambda: len(painted) > before)
         assert live.app.trace.view.player.count > 0
 
 
@@ -115,7 +105,7 @@ async def test_in_a_flood_scrollbars_stay(monkeypatch: pytest.MonkeyPatch) -> No
     async with live.app.run_test(size=SIZE) as pilot:
         ladder = live.app.screen.query_one(Ladder)
         live.rush(3 * pacing.FLOOD)
-        await until(pilot, lambda: ladder.show_vertical_scrollbar and live.app.trace._kept)
+        await until(lambda: ladder.show_vertical_scrollbar and live.app.trace._kept)
         await pilot.pause(0.1)
         monkeypatch.setattr(
             TraceScreen, "_refresh_layout", lambda *args, **more: (layouts.append(args), lay_out(*args, **more))
@@ -126,7 +116,7 @@ async def test_in_a_flood_scrollbars_stay(monkeypatch: pytest.MonkeyPatch) -> No
         assert live.app.trace.view.focus == 2 and ladder.show_vertical_scrollbar
         assert not layouts
         live.now += 10
-        await until(pilot, lambda: not ladder.show_vertical_scrollbar)
+        await until(lambda: not ladder.show_vertical_scrollbar)
 
 
 def test_threads_take_turns_quickly_while_a_screen_is_on() -> None:

@@ -10,6 +10,7 @@ from textual.pilot import Pilot
 
 from tests.tui.conftest import MakeApp
 from tests.tui.stories import Story, half_close, three
+from tests.tui.waiting import until
 from tracer.kinds import Side
 from tracer.states import State
 from tracer.timeline import Timeline
@@ -137,8 +138,8 @@ async def test_pause_freezes_the_view_while_events_come(make_app: MakeApp) -> No
         shown = view.player.shown
         half_close(story, 1, 3000)
         story.onto(timeline)
-        await pilot.pause(0.2)
-        assert view.player.shown == shown < view.player.count
+        await until(lambda: view.player.count > shown)
+        assert view.player.shown == shown
         await pilot.press("space")
         assert view.player.shown == view.player.count == len(timeline)
         assert " LIVE " in header(app)
@@ -155,8 +156,7 @@ async def test_nothing_yet_is_shown_and_the_first_event_appears(make_app: MakeAp
         story.state(0, 1, Side.CLIENT, State.CLOSE, State.SYN_SENT)
         story.onto(timeline)
         await pilot.press("G")
-        await pilot.pause(0.2)
-        assert "SYN_SENT" in sentence(app)
+        await until(lambda: "SYN_SENT" in sentence(app))
 
 
 async def test_losses_are_shown_even_where_there_is_no_header(make_app: MakeApp) -> None:
@@ -193,13 +193,11 @@ async def test_what_is_shown_follows_the_size_and_comes_back(
             return {kind for kind in kinds if screen.query_one(kind).size.area and screen.query_one(kind).display}
 
         await pilot.resize_terminal(*size)
-        await pilot.pause(0.1)
-        on_screen = visible() if app.screen.query_one("#all").display else set()
-        assert on_screen == shown
+        everything = app.screen.query_one("#all")
+        await until(lambda: (visible() if everything.display else set()) == shown)
         assert bool(app.screen.query_one("#toosmall").display) == (not shown)
         await pilot.resize_terminal(*WIDE)
-        await pilot.pause(0.1)
-        assert visible() == {Header, Overview, Ladder, Queues, Inspector, Scrubber, KeyFooter}
+        await until(lambda: visible() == {Header, Overview, Ladder, Queues, Inspector, Scrubber, KeyFooter})
 
 
 async def test_i_opens_the_inspector_over_the_ladder_where_there_is_no_room_for_both(make_app: MakeApp) -> None:
@@ -285,8 +283,7 @@ async def test_a_held_script_shows_its_next_line_and_enter_plays_it(make_app: Ma
         await pilot.press("enter")
         assert "over" in line.render().plain
         script.state, script.failure = "failed", "step 2: \x1b[31mno"
-        await pilot.pause(0.2)
-        assert line.render().plain == " failed  step 2: ·[31mno"
+        await until(lambda: line.render().plain == " failed  step 2: ·[31mno")
 
 
 async def test_the_palette_knows_the_keys_and_the_themes(make_app: MakeApp) -> None:
