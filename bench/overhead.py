@@ -43,7 +43,8 @@ from pathlib import Path
 from typing import Final
 
 from tracer.kernel.attach import bpf
-from tracer.kernel.source import RECORDING_BYTES, Filter, KernelSource
+from tracer.kernel.rings import RECORDING_BYTES
+from tracer.kernel.source import Filter, KernelSource
 from tracer.kernel.symbols import addresses
 
 PORT: Final = 7117

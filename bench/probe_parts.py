@@ -29,7 +29,8 @@ from typing import Final
 from tracer.kernel import image, source
 from tracer.kernel.probes import Group
 from tracer.kernel.program import program_text
-from tracer.kernel.source import RECORDING_BYTES, Filter, KernelSource
+from tracer.kernel.rings import RECORDING_BYTES
+from tracer.kernel.source import Filter, KernelSource
 
 CONNECTIONS: Final = 500
 LIFECYCLE: Final = frozenset({Group.STATES, Group.TIMERS, Group.PACKETS})

@@ -35,7 +35,8 @@ from pathlib import Path
 from typing import Final
 
 from tracer.batch import Batch
-from tracer.kernel.source import DEFAULT_BYTES, Filter, KernelSource
+from tracer.kernel.rings import DEFAULT_BYTES
+from tracer.kernel.source import Filter, KernelSource
 from tracer.kinds import STRIDE, Ring
 from tracer.recording.writer import INTERFACE, JOURNAL, PACKET, SECTION, STATISTICS, Recorder
 from tracer.session import RECORDING_PERIOD, Session

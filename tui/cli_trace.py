@@ -24,7 +24,8 @@ import click
 
 from tracer import __version__
 from tracer.kernel import others
-from tracer.kernel.source import DEFAULT_BYTES, RECORDING_BYTES, KernelError, KernelSource
+from tracer.kernel.rings import DEFAULT_BYTES, RECORDING_BYTES
+from tracer.kernel.source import KernelError, KernelSource
 from tracer.lints import check, summary
 from tracer.recording.writer import Recorder, RecordingError
 from tracer.replay.findings import PacketFindings

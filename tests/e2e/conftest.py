@@ -40,7 +40,8 @@ else:
     from scenarios.stage import Stage
     from tracer.kernel.attach import Mode
     from tracer.kernel.clock import measure
-    from tracer.kernel.source import DEFAULT_BYTES, Filter, KernelSource
+    from tracer.kernel.rings import DEFAULT_BYTES
+    from tracer.kernel.source import Filter, KernelSource
     from tracer.kinds import Ring
     from tracer.recording.source import RecordingSource
     from tracer.session import Session, Sink

@@ -20,8 +20,9 @@ import pytest
 
 from tests.e2e.conftest import Synfin, load, wait_for, world_after
 from tracer.kernel.attach import Mode
-from tracer.kernel.source import DEFAULT_BYTES, Filter, KernelSource
-from tracer.kinds import Evidence, Source
+from tracer.kernel.rings import DEFAULT_BYTES
+from tracer.kernel.source import Filter, KernelSource
+from tracer.kinds import Evidence, Ring, Source
 from tracer.recording.reader import RecordingReader
 from tracer.recording.writer import Recorder
 from tracer.session import Session
@@ -88,9 +89,11 @@ def test_written_and_lost_are_all_that_was_tried(mode: Mode, synfin: Synfin) -> 
         recorder.close(losses.written, losses.lost)
         load_process.communicate("\n", timeout=20)
 
-    for ring, count in counts.items():
-        assert count.written + count.lost == attempted[ring].written
-        assert count.written > 0 and count.lost > 0
+    # an arrival over loopback is a small record, but a whole one where that of its leaving was lost
+    for rings in ((Ring.SMALL, Ring.OBJECT), (Ring.SOCKET,)):
+        tried = sum(counts[ring].written + counts[ring].lost for ring in rings)
+        assert tried == sum(attempted[ring].written for ring in rings)
+        assert all(counts[ring].written > 0 and counts[ring].lost > 0 for ring in rings)
     assert sum(count.lost for count in counts.values()) == losses.lost > 100
     assert all(status.missed == 0 for source in (large, tiny) for status in source.status())
 

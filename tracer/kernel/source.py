@@ -1,53 +1,38 @@
-"""The kernel as a source of batches: probes on, rings drained, records in one order.
+"""The kernel as a source of batches: programs compiled, loaded and hung on their hooks, who is followed, all taken off.
 
-Order. Within a ring the position is the causal order. Between rings records merge by time: each ring's times are made
-monotone (a program takes its time just after its place in the ring), and a drain only hands out what is older than the
-moment at which it began, so that no ring can still bring something earlier. What is younger waits for the next drain.
+What the programs write is read in `rings`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar, Final
-
-import numpy as np
-from numpy.typing import NDArray
 
 from tracer.batch import Batch, merge
 from tracer.kernel.attach import Attached, AttachError, Mode, attach, map_delete, map_keys, map_update
 from tracer.kernel.bcc_import import BccMissing
 from tracer.kernel.btf import BtfError, KernelTypes
-from tracer.kernel.clock import Clock
 from tracer.kernel.compile import CompileError, compile_text
 from tracer.kernel.doctor import capabilities, missing_rights, too_old
 from tracer.kernel.fields import FIELDS, find
 from tracer.kernel.image import Image, Images, Loaded
-from tracer.kernel.order import Order, times
 from tracer.kernel.probes import ALL_GROUPS, PROBES, SYMBOLS, Group, Hook, Probe
 from tracer.kernel.program import PLACEHOLDER, program_text
 from tracer.kernel.reasons import Reasons
-from tracer.kernel.ring import MappedRing, Tallies, Tally
+from tracer.kernel.ring import Tally
+from tracer.kernel.rings import DEFAULT_BYTES, RINGS, Rings
 from tracer.kernel.seed import Seeder
-from tracer.kernel.settle import settle
 from tracer.kernel.softirqs import Softirqs
 from tracer.kernel.symbols import addresses
 from tracer.kernel.syscalls import CALL, DATA_CALLS, EPOLL_CALLS, FD_CALLS, numbers
-from tracer.kinds import STRIDE, Ring
+from tracer.kinds import Ring
 from tracer.session import Losses
 
 FOLLOW: Final = 1
 INHERIT: Final = 2
-RINGS: Final = {Ring.SMALL: "small_ring", Ring.OBJECT: "object_ring", Ring.SOCKET: "socket_ring"}
-DEFAULT_BYTES: Final = {Ring.SMALL: 8 << 20, Ring.OBJECT: 16 << 20, Ring.SOCKET: 16 << 20}
-"""Sizes of the rings: 80,000 calls, 87,000 packets, 65,000 socket records between two drains."""
-RECORDING_BYTES: Final = {Ring.SMALL: 32 << 20, Ring.OBJECT: 32 << 20, Ring.SOCKET: 64 << 20}
-"""The same for who only records: at 200,000 events a second two seconds in which the recorder may be kept waiting."""
-PORTION: Final = 1 << 13
-"""Records taken from a ring at once."""
 _ESSENTIAL: Final = Group.STATES
 _WAYS: Final = ((Mode.TP_BTF, True), (Mode.TP_BTF, False), (Mode.RAW_TP, False))
 """How to load, cheapest first, and whether with casts (text/common.c): a kernel may have them and yet refuse ours."""
@@ -90,15 +75,6 @@ class Status:
 
 
 @dataclass
-class _Queue:
-    """Rows of one ring that are not handed out yet."""
-
-    body: NDArray[np.uint8]
-    last: int = 0
-    """Largest time handed out: later rows never go below it."""
-
-
-@dataclass
 class KernelSource:
     """The probes of this machine. `start` puts them on, `drain` brings events, `stop` takes everything off.
 
@@ -117,17 +93,11 @@ class KernelSource:
         self._module: Loaded | None = None
         self._attached: list[Attached] = []
         self._status: list[Status] = []
-        self._rings: dict[Ring, MappedRing] = {}
-        self._queues = {ring: _Queue(np.zeros((0, STRIDE[ring] - 8), np.uint8)) for ring in RINGS}
-        self._tallies: Tallies | None = None
+        self._rings: Rings | None = None
         self._softirqs: Softirqs | None = None
         self.unseen: dict[str, int] = {}
         """After `stop`: softirqs in which no probe was run, by vector, as far as that can be known."""
-        self._counts = dict.fromkeys(RINGS, Tally(0, 0))
-        self._clock = Clock()
         self._seeder = Seeder()
-        self._order = Order()
-        self._more = False
 
     # Starting
 
@@ -160,11 +130,8 @@ class KernelSource:
         constants = {PLACEHOLDER[name]: symbols.get(name, 0) for name in SYMBOLS}
         self._module = self._made(image_of(types, mode, casts=casts), constants)
         self.running_mode, self.casts = mode, casts
-        self._order.reasons = Reasons(types)
         self._fill_maps(followed)
-        for ring, name in RINGS.items():
-            self._rings[ring] = MappedRing(self._module.map_fd(name), self.ring_bytes[ring], STRIDE[ring])
-        self._tallies = Tallies(self._module.map_fd("tallies"))
+        self._rings = Rings(self._module, self.ring_bytes, Reasons(types))
         self._status = [self._put_on(probe, types, symbols, mode) for probe in PROBES]
         if any(program.name == "on_softirq_exit" for program in self._attached):
             self._softirqs = Softirqs.of_map(self._map("softirqs"))
@@ -283,77 +250,25 @@ class KernelSource:
     # Reading
 
     def drain(self) -> Batch:
-        """Events since the last call, in order. Never blocks; after `stop` brings the rest.
-
-        At most ``PORTION`` records of each ring, see ``more``: what is worked on has to fit into a processor's cache,
-        or whoever falls behind is slowed down by it and falls further behind.
-        """
-        if self._idle():
-            self._more = False
-            return merge([])
-        now = time.monotonic_ns()
-        final = not self._rings
-        cutoff = np.uint64(np.iinfo(np.uint64).max) if final else np.uint64(now)
-        self._more = False
-        for ring, mapped in self._rings.items():
-            queue = self._queues[ring]
-            fresh = mapped.drain(max(PORTION - len(queue.body), 0))
-            if len(fresh):
-                queue.body = np.concatenate((queue.body, fresh)) if len(queue.body) else fresh
-            self._more = self._more or len(queue.body) >= PORTION
-            if mapped.more:
-                # the next record may be as old as the last one before it
-                cutoff = min(cutoff, np.uint64(times(queue.body)[-1] if len(queue.body) else queue.last))
-        if not any(len(queue.body) for queue in self._queues.values()):
-            return merge([])
-        return self._take(cutoff, now + (1 << 62) if final else now)
-
-    def _idle(self) -> bool:
-        """Nothing has come and nothing waits."""
-        return bool(self._rings) and all(
-            mapped.empty and not len(self._queues[ring].body) for ring, mapped in self._rings.items()
-        )
-
-    def _take(self, cutoff: np.uint64, now: int) -> Batch:
-        settled = settle(self._queues[Ring.OBJECT].body, now)
-        if settled.open_since is not None:
-            cutoff = min(cutoff, np.uint64(settled.open_since - 1))
-        parts: list[NDArray[np.uint8]] = []
-        keys: list[NDArray[np.uint64]] = []
-        for ring, queue in self._queues.items():
-            risen = np.maximum.accumulate(np.maximum(times(queue.body), np.uint64(queue.last)))
-            count = int(np.searchsorted(risen, cutoff, side="right"))
-            if ring is Ring.OBJECT:
-                ready = int(np.searchsorted(settled.origin, count))
-                parts.append(settled.body[:ready])
-                keys.append(risen[settled.origin[:ready]])
-            else:
-                parts.append(queue.body[:count])
-                keys.append(risen[:count])
-            if count:
-                queue.last = int(risen[count - 1])
-                queue.body = queue.body[count:]
-        return self._order.batch(parts, keys, self._clock.offset.ns)
+        """Events since the last call, in order, a portion (`rings.PORTION`) at most. Never blocks; after `stop` brings
+        the rest."""
+        return merge([]) if self._rings is None else self._rings.drain()
 
     @property
     def more(self) -> bool:
         """Whether the last drain left much: the next one should follow at once."""
-        return self._more
+        return self._rings is not None and self._rings.more
 
     # Counting and ending
 
     def tallies(self) -> dict[Ring, Tally]:
         """Written and lost records by ring, exactly."""
-        tallies, rings = self._tallies, self._rings  # the screen asks while another thread may be stopping
-        if tallies is not None and rings:
-            lost = {ring: tallies.read(int(ring)).lost for ring in RINGS}
-            self._counts = {ring: Tally(rings[ring].written, lost[ring]) for ring in RINGS}
-        return dict(self._counts)
+        return dict.fromkeys(RINGS, Tally(0, 0)) if self._rings is None else self._rings.tallies()
 
     def losses(self) -> Losses:
         """Written and lost records of all rings; after `stop` the softirqs too in which no probe was run."""
-        counts, unseen = self.tallies().values(), sum(self.unseen.values())
-        return Losses(sum(count.written for count in counts), sum(count.lost for count in counts), unseen)
+        written = sum(count.written for count in self.tallies().values())
+        return Losses(written, 0 if self._rings is None else self._rings.lost(), sum(self.unseen.values()))
 
     def status(self) -> list[Status]:
         """Every probe: on, or off and why."""
@@ -376,19 +291,14 @@ class KernelSource:
         for program in self._attached:
             program.close()
         self._attached = []
-        for ring, mapped in self._rings.items():
-            queue = self._queues[ring]
-            queue.body = np.concatenate((queue.body, mapped.drain()))
-        self.tallies()
         self._let_go()
 
     def _let_go(self) -> None:
         for program in self._attached:
             program.close()
-        for mapped in self._rings.values():
-            with contextlib.suppress(BufferError):
-                mapped.close()
-        self._attached, self._rings, self._tallies, self._softirqs = [], {}, None, None
+        if self._rings is not None:
+            self._rings.close()
+        self._attached, self._softirqs = [], None
         if self._module is not None:
             self._module.close()
             self._module = None

@@ -62,6 +62,8 @@ static __always_inline void bytes_at(u8 *to, u64 from, u64 length, const int mos
 #endif
 }
 
+#define UNLIKELY(x) __builtin_expect(!!(x), 0)               /* kept out of the way of what happens all the time */
+
 /* include/net/tcp_states.h */
 #define TCP_ESTABLISHED 1
 #define TCP_SYN_SENT 2
@@ -97,7 +99,12 @@ static __always_inline void socket_done(void *e) { socket_ring.ringbuf_submit(e,
 
 /* ---- what this CPU is doing: the packet in whose processing it is, the last readiness notice, a socket to look at */
 
-struct here { u64 packet; u64 ready; u64 dirty; u64 full; u64 src[2]; u64 dst[2]; u32 sport; u32 dport; u32 netns; u32 knocks; };
+struct here {
+    u64 packet; u64 ready; u64 dirty; u64 full;
+    u64 src[2]; u64 dst[2]; u32 sport; u32 dport; u32 netns; u32 knocks;
+    u64 header;                                             /* src and dst are still to be read from there (packet.c) */
+    u64 sent; u32 sent_netns; u32 sent_l3; u32 sent_tcp[4]; /* what left last by loopback (packet.c) */
+};
 BPF_PERCPU_ARRAY(cpu_here, struct here, 1);
 static __always_inline struct here *here(void) { int zero = 0; return cpu_here.lookup(&zero); }
 
@@ -108,9 +115,8 @@ static __always_inline u32 sock_netns(u64 sk, const int typed)
 
 /* ---- the head that every record begins with; time is taken after the reservation, so ring order is time order here */
 
-static __always_inline void head(struct head *h, u16 kind, u64 addr, u64 cookie, s32 fd)
+static __always_inline void head_at(struct head *h, struct here *at, u16 kind, u64 addr, u64 cookie, s32 fd)
 {
-    struct here *at = here();
     u64 who = bpf_get_current_pid_tgid();
     h->time = bpf_ktime_get_ns();
     h->ctx = at ? at->packet : 0;
@@ -121,6 +127,10 @@ static __always_inline void head(struct head *h, u16 kind, u64 addr, u64 cookie,
     h->fd = fd;
     h->kind = kind;
     h->cpu = bpf_get_smp_processor_id();
+}
+static __always_inline void head(struct head *h, u16 kind, u64 addr, u64 cookie, s32 fd)
+{
+    head_at(h, here(), kind, addr, cookie, fd);
 }
 
 /* ---- addresses: two host-order halves, IPv4 as ::ffff:a.b.c.d; the beginning of sock, request_sock and timewait alike */

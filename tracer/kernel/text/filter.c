@@ -3,7 +3,8 @@
  * there. Sockets come into the map in task context when their process is followed, as children of a followed listener,
  * or at first sight when their place is: port, network namespace, cgroup. */
 
-struct settings { u32 by_netns; u32 by_port; u32 by_cgroup; u32 everything; u64 token; u32 ourselves; u32 unused; };
+struct settings { u32 by_netns; u32 by_port; u32 by_cgroup; u32 everything; u64 token; u32 ourselves; u32 strangers; };
+/* strangers: 1 as soon as the programs have noted one (socket.c) */
 BPF_ARRAY(settings, struct settings, 1);
 static __always_inline struct settings *asked_for(void) { int zero = 0; return settings.lookup(&zero); }
 
@@ -20,9 +21,11 @@ struct followed { u64 cookie; struct port_key listens; u64 learned; };
 BPF_HASH(sockets, u64, struct followed, 131072);            /* address of a followed socket, until it is freed */
 
 /* What is no socket (a received packet, a TIME_WAIT object, a drop) is known by its tuple, or by the port of a followed
- * listener. A connection has one entry, which says which of its ends are followed sockets'. */
+ * listener. A connection has one entry, which says which of its ends are followed sockets'. Its key is a number made of
+ * the tuple: that two of a million connections have the same one, so that a stranger's packets are taken for followed
+ * ones', comes to pass once in 10^7 times. */
 struct pair { u32 netns; u16 port; u16 peer_port; u64 own[2]; u64 peer[2]; };
-BPF_TABLE("lru_hash", struct pair, u32, pairs, 65536);
+BPF_TABLE("lru_hash", u64, u32, pairs, 65536);
 #define FIRST_END 1
 #define SECOND_END 2
 #define BOTH_ENDS 3
@@ -123,31 +126,29 @@ static __always_inline void pair_of(struct pair *p, u64 sk, const int typed)
     }
 }
 
-static __always_inline int same_pair(struct pair *a, struct pair *b)
+#define ODD 0xd6e8feb86659fd93ULL                           /* has its bits mixed well, as a multiplier */
+
+static __always_inline u64 end_number(u64 *address, u32 port)
 {
-    return a->netns == b->netns && a->port == b->port && a->peer_port == b->peer_port &&
-           a->own[0] == b->own[0] && a->own[1] == b->own[1] && a->peer[0] == b->peer[0] && a->peer[1] == b->peer[1];
+    u64 x = (address[0] + port) * ODD;
+    x = ((x ^ x >> 32) + address[1]) * ODD;
+    x = (x ^ x >> 32) * ODD;
+    return x ^ x >> 32;
 }
 
-/* The connection as the map has it, both ends in one order; returns the bit of p's own end. */
-static __always_inline u32 sorted_pair(struct pair *to, struct pair *p)
+/* The connection as the map has it, the same from both its ends; returns the bit of p's own end. */
+static __always_inline u32 number_of(u64 *key, struct pair *p)
 {
-    *to = *p;
-    if (p->port < p->peer_port ||
-        (p->port == p->peer_port && (p->own[1] < p->peer[1] || (p->own[1] == p->peer[1] && p->own[0] <= p->peer[0]))))
-        return FIRST_END;
-    to->port = p->peer_port;
-    to->peer_port = p->port;
-    to->own[0] = p->peer[0]; to->own[1] = p->peer[1];
-    to->peer[0] = p->own[0]; to->peer[1] = p->own[1];
-    return SECOND_END;
+    u64 own = end_number(p->own, p->port), peer = end_number(p->peer, p->peer_port);
+    *key = (own + peer) ^ p->netns * ODD;
+    return own <= peer ? FIRST_END : SECOND_END;
 }
 
 /* p's own end is a followed one's. */
 static __always_inline void learn_pair(struct pair *p)
 {
-    struct pair key;
-    u32 end = sorted_pair(&key, p), *ends = pairs.lookup(&key);
+    u64 key;
+    u32 end = number_of(&key, p), *ends = pairs.lookup(&key);
     if (ends)
         *ends |= end;
     else
@@ -158,8 +159,8 @@ static __always_inline void learn_pair(struct pair *p)
  * one's. To look first is much cheaper than to delete in vain. */
 static __always_inline int forget_pair(struct pair *p, int own, int other)
 {
-    struct pair key;
-    u32 end = sorted_pair(&key, p), *ends = pairs.lookup(&key);
+    u64 key;
+    u32 end = number_of(&key, p), *ends = pairs.lookup(&key);
     if (!ends)
         return 0;
     u32 gone = (own ? end : 0) | (other ? BOTH_ENDS ^ end : 0);
@@ -226,8 +227,8 @@ static __always_inline int followed_tuple(struct pair *p)
 /* Its own end is. */
 static __always_inline int followed_end(struct pair *p)
 {
-    struct pair key;
-    u32 end = sorted_pair(&key, p), *ends = pairs.lookup(&key);
+    u64 key;
+    u32 end = number_of(&key, p), *ends = pairs.lookup(&key);
     return (ends && (*ends & end)) || followed_port(p->netns, p->port) ||
            followed_place(p->netns, p->port, p->peer_port);
 }

@@ -6,9 +6,9 @@ static __always_inline void knocked_in_vain(struct here *at);
 
 static __always_inline void leave_packet(struct here *at)
 {
-    if (at->knocks)
+    if (UNLIKELY(at->knocks))
         knocked_in_vain(at);
-    if (at->dirty)
+    if (UNLIKELY(at->dirty))
         look_at_dirty(at);
     at->packet = at->ready = 0;
 }
@@ -21,19 +21,76 @@ static __always_inline int whole_socket(u64 sk, u32 port)
     return skc_num(sk, 0) == port && state != TCP_LISTEN && state != TCP_NEW_SYN_RECV && state != TCP_TIME_WAIT;
 }
 
-/* The tuple of the last followed packet that left on this CPU: over loopback it is the next to come in, and need not be
- * looked up once more. */
-BPF_PERCPU_ARRAY(just_sent, struct pair, 1);
-static __always_inline struct pair *last_sent(void) { int zero = 0; return just_sent.lookup(&zero); }
-
 #define SYN 2
 #define ACK 16
+#define LOOPBACK 1                                          /* ifindex, in every namespace (include/net/flow.h) */
+
+static __always_inline u32 opening(u32 *tcp) { return __builtin_bswap32(tcp[3]) >> 16 & (SYN | ACK); }
+
+/* The addresses of an IP header of 40 bytes or more, by words. */
+static __always_inline void addresses_in(u32 *ip, u64 *src, u64 *dst)
+{
+    if ((ip[0] & 0xf0) == 0x60) {
+        src[0] = halves(ip[2], ip[3]);
+        src[1] = halves(ip[4], ip[5]);
+        dst[0] = halves(ip[6], ip[7]);
+        dst[1] = halves(ip[8], ip[9]);
+    } else {
+        v4(src, ip[3]);
+        v4(dst, ip[4]);
+    }
+}
+
+/* Those of the packet that is being processed: its header is there as long as it is. */
+static __always_inline void addresses_of(struct here *at)
+{
+    u32 ip[10];
+    if (!at->header)
+        return;
+    WORDS_AT(ip, at->header, 10);
+    addresses_in(ip, at->src, at->dst);
+    at->header = 0;
+}
+
+/* Over loopback a packet comes in on the CPU by which it left, most often as the next thing there, byte for byte as it
+ * was: then its record need not say it all again. Here: that very one, and not another that has got its memory since. A
+ * SYN is always looked at whole. */
+static __always_inline int left_here(struct here *at, u64 skb, u64 from)
+{
+    u32 tcp[4];
+    if (at->sent != skb)
+        return 0;
+    at->sent = 0;
+    WORDS_AT(tcp, from + at->sent_l3, 4);
+    return tcp[0] == at->sent_tcp[0] && tcp[1] == at->sent_tcp[1] && tcp[2] == at->sent_tcp[2] &&
+           tcp[3] == at->sent_tcp[3] && opening(tcp) != SYN;
+}
+
+/* The short record: a head, with the packet's address for a socket's, in the ring of small ones. User space takes all
+ * else from the record of its leaving (tracer.kernel.loopback). */
+static __always_inline int comes_back(struct here *at, u64 skb, u64 from)
+{
+    u32 ports = __builtin_bswap32(at->sent_tcp[0]);
+    at->sport = ports >> 16;
+    at->dport = ports & 0xffff;
+    at->netns = at->sent_netns;
+    at->header = from;
+    struct head *h = small_record();
+    if (UNLIKELY(!h)) {
+        at->packet = bpf_ktime_get_ns();                    /* what it leads to is tried, and counted, all the same */
+        return lost(SMALL);
+    }
+    head_at(h, at, PACKET_RECEIVED, skb, 0, -1);
+    at->packet = h->time;
+    small_done(h);
+    return 0;
+}
 
 /* from: where the IP header begins, room: bytes of it that lie in one piece; sk: whose packet it is if that is known */
-static __always_inline int packet(u64 skb, u64 dev, u64 from, u32 room, u32 wire_len, u64 sk, u16 kind, struct here *at)
+static __always_inline int packet(struct here *at, const int in, u64 skb, u64 dev, u64 from, u32 room, u32 wire_len, u64 sk)
 {
     u32 ip[10], tcp[4];                                     /* of IPv6, or of IPv4 and more */
-    if (room < 40)                                          /* IPv4 and TCP without options */
+    if (UNLIKELY(room < 40))                                /* IPv4 and TCP without options */
         return 0;
     WORDS_AT(ip, from, 10);
     u32 l3 = 40, first = __builtin_bswap32(ip[0]), second = __builtin_bswap32(ip[1]), third = __builtin_bswap32(ip[2]);
@@ -44,76 +101,73 @@ static __always_inline int packet(u64 skb, u64 dev, u64 from, u32 room, u32 wire
     } else if (first >> 28 != 6 || (second >> 8 & 255) != 6) {
         return 0;
     }
-    if (room < l3 + 20)
+    if (UNLIKELY(room < l3 + 20))
         return 0;
     if (l3 == 20)
         __builtin_memcpy(tcp, ip + 5, 16);
     else
         WORDS_AT(tcp, from + l3, 4);
-    u32 sport = __builtin_bswap32(tcp[0]) >> 16, dport = __builtin_bswap32(tcp[0]) & 0xffff;
-    u32 offset = __builtin_bswap32(tcp[3]) >> 28, flags = __builtin_bswap32(tcp[3]) >> 16 & (SYN | ACK);
-    u32 netns = net_inum(dev_net(dev, 0), 0);
+    u32 ports = __builtin_bswap32(tcp[0]), offset = __builtin_bswap32(tcp[3]) >> 28, flags = opening(tcp);
+    u32 netns = net_inum(dev_net(dev, 0), 0), ifindex = dev_ifindex(dev, 0);
     u64 cookie = 0;
-    struct pair p = { netns, sport, dport }, *sent = last_sent();
-    if (first >> 28 == 6) {
-        p.own[0] = halves(ip[2], ip[3]);
-        p.own[1] = halves(ip[4], ip[5]);
-        p.peer[0] = halves(ip[6], ip[7]);
-        p.peer[1] = halves(ip[8], ip[9]);
-    } else {
-        v4(p.own, ip[3]);
-        v4(p.peer, ip[4]);
-    }
-    if (!sent)
-        return 0;
     struct followed *f = sk ? sockets.lookup(&sk) : NULL;
-    if (f) {
-        cookie = f->cookie;
-        /* connect() sends its SYN before any state says the port; now and then again, lest it is pushed out */
-        if (!whole_socket(sk, sport) || !(f->learned++ & 15))
+    int whole = f && whole_socket(sk, ports >> 16);
+    if (UNLIKELY(!whole || !(f->learned++ & 15))) {
+        struct pair p = { netns, ports >> 16, ports & 0xffff };
+        addresses_in(ip, p.own, p.peer);
+        if (f) {
+            /* connect() sends its SYN before any state says the port; now and then again, lest it is pushed out */
             learn_pair(&p);
-    } else {
-        /* a stranger's, though the tuple may be one that a followed socket had before */
-        int opens = flags == SYN, theirs = sk && (opens || whole_socket(sk, sport)), known = at && same_pair(sent, &p);
-        sk = 0;
-        if ((opens || theirs || !known) && !forget_pair(&p, theirs, opens) && !known && !followed_ports(&p))
-            return 0;
+        } else {
+            /* a stranger's, though the tuple may be one that a followed socket had before */
+            int opens = flags == SYN, theirs = sk && (opens || whole_socket(sk, ports >> 16));
+            sk = 0;
+            if (!forget_pair(&p, theirs, opens) && !followed_ports(&p))
+                return 0;
+        }
+        if (in) {
+            at->src[0] = p.own[0]; at->src[1] = p.own[1];
+            at->dst[0] = p.peer[0]; at->dst[1] = p.peer[1];
+        } else if (flags == (SYN | ACK)) {                  /* with a request sock or with a cookie */
+            at->knocks = 0;
+        }
     }
-    if (at)
-        sent->port = 0;
-    else
-        *sent = p;
-    if (!at && flags == (SYN | ACK)) {                      /* it leaves: with a request sock or with a cookie */
-        struct here *answers = here();
-        if (answers)
-            answers->knocks = 0;
-    }
-    u64 length = l3 + offset * 4;
-    if (length > room)
-        length = room;
-    if (at) {
-        at->sport = sport;
-        at->dport = dport;
+    if (f)
+        cookie = f->cookie;
+    if (in) {
+        at->sport = ports >> 16;
+        at->dport = ports & 0xffff;
         at->netns = netns;
+        at->header = 0;
         at->knocks = flags == SYN;                          /* until something is made of it */
-        at->src[0] = p.own[0]; at->src[1] = p.own[1];
-        at->dst[0] = p.peer[0]; at->dst[1] = p.peer[1];
     }
     struct packet_sent *e = object_record();
-    if (!e) {
-        if (at)
-            at->packet = bpf_ktime_get_ns();                /* what it leads to is tried, and counted, all the same */
+    if (UNLIKELY(!e)) {
+        if (in)
+            at->packet = bpf_ktime_get_ns();                /* as above */
+        else
+            at->sent = 0;
         return lost(OBJECT);
     }
-    head(&e->head, kind, sk, cookie, -1);
-    if (at)
-        at->packet = e->head.time;
+    head_at(&e->head, at, in ? PACKET_RECEIVED : PACKET_SENT, sk, cookie, -1);
     e->skb = skb;
     e->netns = netns;
-    e->ifindex = dev_ifindex(dev, 0);
+    e->ifindex = ifindex;
     e->wire_len = wire_len;
+    u64 length = l3 + (offset < 5 ? 5 : offset) * 4;
+    if (length > room)
+        length = room;
     e->caplen = length > MAX_HEADER ? MAX_HEADER : length;
-    bytes_at(e->raw, from, length, MAX_HEADER);
+    __builtin_memcpy(e->raw, ip, 40);
+    bytes_at(e->raw + 40, from + 40, length - 40, MAX_HEADER - 40);
+    if (in) {
+        at->packet = e->head.time;
+    } else if (ifindex == LOOPBACK) {
+        at->sent = skb;
+        at->sent_netns = netns;
+        at->sent_l3 = l3;
+        __builtin_memcpy(at->sent_tcp, tcp, 16);
+    }
     object_done(e);
     return 0;
 }
@@ -125,16 +179,17 @@ static __always_inline int packet(u64 skb, u64 dev, u64 from, u32 room, u32 wire
 int on_net_dev_start_xmit(volatile u64 *ctx)
 {
     u64 skb = ctx[0], dev = ctx[1];
+    struct here *at = here();
     u16 protocol = skb_protocol(skb, TYPED);
-    if (protocol != ETH_P_IP && protocol != ETH_P_IPV6)
+    if (!at || (protocol != ETH_P_IP && protocol != ETH_P_IPV6))
         return 0;
     u64 from = skb_head(skb, TYPED) + skb_network_header(skb, TYPED);
     u64 data = skb_data(skb, TYPED);
     u32 before = from - data, len = skb_len(skb, TYPED);
-    if (len < before)
+    if (UNLIKELY(len < before))
         return 0;
     u32 room = len - skb_data_len(skb, TYPED) - before;
-    return packet(skb, dev, from, room, len - before, skb_sk(skb, TYPED), PACKET_SENT, NULL);
+    return packet(at, 0, skb, dev, from, room, len - before, skb_sk(skb, TYPED));
 }
 
 /* __netif_receive_skb_core(): told before skb_reset_network_header(); skb->data is the network header */
@@ -145,12 +200,14 @@ int on_netif_receive_skb(volatile u64 *ctx)
     if (!at)
         return 0;
     leave_packet(at);
+    u64 from = skb_data(skb, TYPED);
+    if (left_here(at, skb, from))
+        return comes_back(at, skb, from);
     u16 protocol = skb_protocol(skb, TYPED);
     if (protocol != ETH_P_IP && protocol != ETH_P_IPV6)
         return 0;
     u32 len = skb_len(skb, TYPED);
-    u64 dev = skb_dev(skb, 0), from = skb_data(skb, TYPED);
-    return packet(skb, dev, from, len - skb_data_len(skb, TYPED), len, 0, PACKET_RECEIVED, at);
+    return packet(at, 1, skb, skb_dev(skb, 0), from, len - skb_data_len(skb, TYPED), len, 0);
 }
 
 /* How many softirqs of a vector ended here. The kernel counts them too (tracer.kernel.softirqs says what for); those of

@@ -43,45 +43,56 @@ static __always_inline void forget_listener(u64 sk)
 
 /* Several processes may listen on one port (SO_REUSEPORT), and only some be followed. A child does not say whose it is
  * when it is born, but its request did: those made for a stranger's listener, as the listener's end has the tuple. */
-BPF_TABLE("lru_hash", struct pair, u32, strangers, 4096);
+BPF_TABLE("lru_hash", u64, u32, strangers, 4096);
 
 static __always_inline void note_request(u64 req, u64 listener, u32 strange)
 {
+    struct settings *s = asked_for();
     struct pair p;
-    if (strange && !followed_port(sock_netns(listener, 0), skc_num(listener, 0)))
+    u64 key;
+    if (!s || (strange ? !followed_port(sock_netns(listener, 0), skc_num(listener, 0)) : !s->strangers))
         return;
     pair_of(&p, req, 0);
-    u32 *before = strangers.lookup(&p);
+    key = number_of(&key, &p) + key;
+    u32 *before = strangers.lookup(&key);
+    s->strangers = 1;
     if (before)
         *before = strange;
     else if (strange)
-        strangers.update(&p, &strange);
+        strangers.update(&key, &strange);
 }
+
+static __always_inline void addresses_of(struct here *at);
 
 /* Of a child that is being made: from the request of the packet being processed, which is the last of the handshake. */
 static __always_inline int strangers_child(u32 netns, u32 port)
 {
     struct here *at = here();
-    if (!at || !at->packet || at->dport != port)
+    struct settings *s = asked_for();
+    u64 key;
+    if (!s || !s->strangers || !at || !at->packet || at->dport != port)
         return 0;
+    addresses_of(at);
     struct pair p = { netns, port, at->sport, { at->dst[0], at->dst[1] }, { at->src[0], at->src[1] } };
-    u32 *strange = strangers.lookup(&p);
+    key = number_of(&key, &p) + key;
+    u32 *strange = strangers.lookup(&key);
     return strange && *strange;
 }
 
 static __always_inline void state_record(u64 sk, u64 cookie, int old, int new, u32 port)
 {
     struct socket_state *e = socket_record();
-    if (!e) {
+    if (UNLIKELY(!e)) {
         lost(SOCKET);
         return;
     }
     head(&e->head, SOCKET_STATE, sk, cookie, -1);
     u64 tp = tcp_of(sk);
     snapshot((void *)e, sk, tp, TYPED);
-    if (old == TCP_LISTEN && new == TCP_SYN_RECV) {
+    if (UNLIKELY(old == TCP_LISTEN && new == TCP_SYN_RECV)) {
         struct here *at = here();
         if (at && at->packet && at->dport == port && !e->dport) {
+            addresses_of(at);
             /* the peer is copied from the request after this notice: it is the sender of the packet being processed */
             e->dport = at->sport;
             e->saddr[0] = at->dst[0]; e->saddr[1] = at->dst[1];
@@ -111,7 +122,7 @@ int on_inet_sock_set_state(volatile u64 *ctx)
     int child = old == TCP_LISTEN && new == TCP_SYN_RECV;
     /* A life begins: whoever had this address before is gone, though its end was not noticed (a drop may name a socket
      * that is freed already). One that connects once more is known by its cookie, or is looked at anew. */
-    if (f && (child || (old == TCP_CLOSE && (new == TCP_SYN_SENT || new == TCP_LISTEN)))) {
+    if (UNLIKELY(f && (child || (old == TCP_CLOSE && (new == TCP_SYN_SENT || new == TCP_LISTEN))))) {
         u64 now = child ? 0 : cookie_now(sk);
         if (!now || now != f->cookie) {
             listens_no_more(f);
@@ -119,7 +130,7 @@ int on_inet_sock_set_state(volatile u64 *ctx)
             f = NULL;
         }
     }
-    if (!f) {
+    if (UNLIKELY(!f)) {
         int adopt = child ? followed_port(netns, port) && !strangers_child(netns, port)
                           : old == TCP_CLOSE && (new == TCP_SYN_SENT || new == TCP_LISTEN) && followed_current();
         if (!adopt && !followed_sock_place(sk, netns, port, __builtin_bswap16(skc_dport(sk, TYPED)))) {
@@ -139,16 +150,15 @@ int on_inet_sock_set_state(volatile u64 *ctx)
     cookie = f->cookie;
     if (old == TCP_CLOSE)
         f->learned = 0;                                     /* it may connect to another peer than before */
-    if (old == TCP_LISTEN && new == TCP_CLOSE)
+    if (UNLIKELY(old == TCP_LISTEN && new == TCP_CLOSE)) {
         listens_no_more(f);
-    else
-        learn(f, sk, new, TYPED);
-
-    state_record(sk, cookie, old, new, port);
-    if (new == TCP_LISTEN)
-        note_listener(key);
-    else if (old == TCP_LISTEN && new == TCP_CLOSE)
         forget_listener(key);
+    } else if (UNLIKELY(!f->learned || new == TCP_LISTEN)) {
+        learn(f, sk, new, TYPED);
+    }
+    state_record(sk, cookie, old, new, port);
+    if (UNLIKELY(new == TCP_LISTEN))
+        note_listener(key);
     /* these come with sk_state_change(), which wakes readers and writers without sk_data_ready (tcp_finish_connect,
      * tcp_fin, tcp_reset) */
     if ((old == TCP_SYN_SENT && new == TCP_ESTABLISHED) || new == TCP_CLOSE_WAIT || (new == TCP_CLOSE && old != TCP_LISTEN))

@@ -67,9 +67,9 @@ int on_##hook(volatile u64 *ctx) \
 { \
     u64 timer = ctx[0]; \
     u64 function = timer_function(timer, TYPED); \
-    if (function == REQSK_TIMER_HANDLER) \
+    if (UNLIKELY(function == REQSK_TIMER_HANDLER)) \
         return request_event(timer, request_kind); \
-    if (function == TW_TIMER_HANDLER) \
+    if (UNLIKELY(function == TW_TIMER_HANDLER)) \
         return timewait_event(timer, timewait_kind); \
     return 0; \
 }
