@@ -94,7 +94,7 @@ VARIANTS: Final[dict[str, tuple[str, frozenset[Group], Callable[[str], str]]]] =
     "clock": ("lifecycle, no time is taken", LIFECYCLE, without((r"h->time = bpf_ktime_get_ns\(\)", "h->time = 1"))),
     "lru": (
         "lifecycle, tuples in a plain hash", LIFECYCLE,
-        without((r'BPF_TABLE\("lru_hash", struct pair, u32, pairs, (\d+)\)', r"BPF_HASH(pairs, struct pair, u32, \1)")),
+        without((r'BPF_TABLE\("lru_hash", u64, u32, pairs, (\d+)\)', r"BPF_HASH(pairs, u64, u32, \1)")),
     ),
     "learning": ("lifecycle, tuples not kept", LIFECYCLE, without((r"pairs\.update\(&key, &end\);", ";"))),
     "received": ("lifecycle, arriving packets passed over", LIFECYCLE, without(at_once("netif_receive_skb"))),

@@ -22,8 +22,8 @@ BPF_HASH(sockets, u64, struct followed, 131072);            /* address of a foll
 
 /* What is no socket (a received packet, a TIME_WAIT object, a drop) is known by its tuple, or by the port of a followed
  * listener. A connection has one entry, which says which of its ends are followed sockets'. Its key is a number made of
- * the tuple: that two of a million connections have the same one, so that a stranger's packets are taken for followed
- * ones', comes to pass once in 10^7 times. */
+ * the tuple: that two of a million connections have the same one, and a stranger's packets are taken for a followed
+ * socket's, happens less than once in 10^7 times. */
 struct pair { u32 netns; u16 port; u16 peer_port; u64 own[2]; u64 peer[2]; };
 BPF_TABLE("lru_hash", u64, u32, pairs, 65536);
 #define FIRST_END 1
