@@ -164,6 +164,7 @@ static __always_inline int packet(struct here *at, const int in, u64 skb, u64 de
         at->packet = e->head.time;
     } else if (ifindex == LOOPBACK) {
         at->sent = skb;
+        asm volatile("" ::: "memory");                      /* first: a softirq in between leaves one of its own, or none */
         at->sent_netns = netns;
         at->sent_l3 = l3;
         __builtin_memcpy(at->sent_tcp, tcp, 16);
