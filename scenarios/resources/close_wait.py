@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from scenarios.actor import Actor
-from scenarios.calls import accept, bind, close, connect, listen, recv, send, socket
+from scenarios.calls import SHUT_WR, accept, bind, close, connect, listen, recv, send, shutdown, socket
 from scenarios.script import Scenario
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 MANY = 10
 KEPT = 5.3
 """Seconds: a little longer than the lints' 5 s."""
+ACKNOWLEDGED = 0.3
+"""Seconds in which the FINs are acknowledged, before the close(): orphan-fin-wait2 says why."""
 
 scenario = Scenario(
     name="close-wait",
@@ -48,11 +50,18 @@ def listens(me: Actor) -> None:
     listen(me.listener, MANY)
 
 
-@scenario.step("client", f"{MANY} clients connect and close.", watch="FIN_WAIT2 here, CLOSE_WAIT there")
-def come_and_go(me: Actor) -> None:
-    for _ in range(MANY):
-        connection = socket()
+@scenario.step("client", f"{MANY} clients connect, and have nothing to say: shutdown(SHUT_WR).", lasts=ACKNOWLEDGED,
+               watch="FIN_WAIT2 here, CLOSE_WAIT there")  # fmt: skip
+def come(me: Actor) -> None:
+    me.clients = [socket() for _ in range(MANY)]
+    for connection in me.clients:
         connect(connection, me.at("server"))
+        shutdown(connection, SHUT_WR)
+
+
+@scenario.step("client", "They close, and are orphans.", watch="small objects in FIN_WAIT2 instead of sockets")
+def go(me: Actor) -> None:
+    for connection in me.clients:
         close(connection)
 
 

@@ -96,6 +96,23 @@ def test_one_that_refers_to_nothing_is_left_out_and_counted() -> None:
     assert (len(left), len(objects), loopback.unmatched) == (1, 1, 1)
 
 
+def test_an_arrival_is_not_made_late_by_small_records_and_comes_before_what_follows_it() -> None:
+    """Held up between its place and the clock, a processor makes what is behind it late: a call here, an object."""
+    late = written_out(Loopback(), [call(900, 1), short(20, 0, 0xA)], [sent(10, 0, 0xA, 7), sent(30, 0, 0xB, 8)])[1]
+    assert np.array_equal(late, together([sent(10, 0, 0xA, 7), whole(20, 0, 0xA, 7), sent(30, 0, 0xB, 8)], OBJECT))
+    objects = [sent(500, 1, 0xC, 5), sent(10, 0, 0xA, 7), sent(30, 0, 0xB, 8)]
+    _, late = written_out(Loopback(), [short(20, 0, 0xA)], objects)
+    assert np.array_equal(late, together([*objects[:2], whole(20, 0, 0xA, 7), objects[2]], OBJECT))
+
+
+def test_an_arrival_does_not_come_before_what_was_handed_out() -> None:
+    loopback = Loopback()
+    written_out(loopback, [], [sent(10, 0, 0xA, 7)])
+    row = short(20, 0, 0xA)
+    _, _, objects, when = loopback.write_out(row, keys(row), together([], OBJECT), keys(together([], OBJECT)), 25)
+    assert when.tolist() == [25] and np.array_equal(objects, whole(20, 0, 0xA, 7))
+
+
 def test_however_a_stream_is_cut_up_it_is_the_same() -> None:
     """Four processors, buffers used again and again, some arrivals whole: all that a trace may bring, in portions."""
     random = np.random.default_rng(11)

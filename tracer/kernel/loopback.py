@@ -9,6 +9,11 @@ before: on the same processor, about a buffer of the same address, and the last 
 
 The record of the leaving is drained no later than that of the arrival, for what a drain hands out is complete up to
 its last moment. It may have been drained earlier: the last ones of each processor are remembered.
+
+The place of an arrival is that of its time among the objects, not its place in the ring of small records: there a
+processor that was held up between taking a place and reading the clock makes all that follow it late, and what an
+arrival led to is in other rings. Where objects were made late themselves it still comes before what its processor wrote
+after it.
 """
 
 from __future__ import annotations
@@ -39,27 +44,35 @@ class Loopback:
         self.unmatched = 0
         """Short records that refer to none that is there: left out, so events lost. None is known to come to pass."""
 
-    def write_out(self, small: Rows, small_keys: Keys, objects: Rows, keys: Keys) -> tuple[Rows, Keys, Rows, Keys]:
+    def write_out(
+        self, small: Rows, small_keys: Keys, objects: Rows, keys: Keys, floor: int = 0
+    ) -> tuple[Rows, Keys, Rows, Keys]:
         """The rows (n, bytes) of the rings of small records and of objects with their keys, both in order of keys.
 
-        The same comes back with whole arrivals among the objects in place of short ones among the small.
+        The same comes back with whole arrivals among the objects in place of short ones among the small. ``floor`` is
+        the largest key that was handed out before: none comes below it.
         """
-        sent = objects[_column(objects, "kind") == SENT]
+        places = np.flatnonzero(_column(objects, "kind") == SENT)
+        sent = objects[places]
         pool = sent if self._last is None else np.concatenate((self._last, sent))
         if len(sent):
             self._last = _latest(pool)
         short = _column(small, "kind") == RECEIVED
         if not short.any():
             return small, small_keys, objects, keys
-        whole, when = small[short], small_keys[short]
+        whole = small[short]
         of = _leavings(pool, whole)
         self.unmatched += int((of < 0).sum())
-        whole, when, of = whole[of >= 0], when[of >= 0], of[of >= 0]
+        whole, of = whole[of >= 0], of[of >= 0]
         rows = pool[of]
         rows[:, :_HEAD] = whole[:, :_HEAD]
         _column(rows, "addr")[:] = 0
-        every = np.concatenate((keys, when))
-        order = np.argsort(every, kind="stable")  # of the same moment the leaving comes first
+        remembered = len(pool) - len(sent)
+        left = np.concatenate((np.full(remembered, floor, np.uint64), keys[places]))[of]
+        behind = np.concatenate((np.full(remembered, -1), places))[of]
+        every = np.concatenate((keys, np.maximum(np.maximum(_column(rows, "time"), left), np.uint64(floor))))
+        among = np.maximum(_next_objects(objects, rows) - 0.5, behind + 0.5)
+        order = np.lexsort((np.concatenate((np.arange(len(objects)), among)), every))
         return small[~short], small_keys[~short], np.concatenate((objects, rows))[order], every[order]
 
 
@@ -91,4 +104,16 @@ def _leavings(pool: Rows, arrivals: Rows) -> NDArray[np.int64]:
             candidates = here[at[still] - back]
             same = buffers[candidates] == skbs[mine[still]]
             found[mine[still][same]] = candidates[same]
+    return found
+
+
+def _next_objects(objects: Rows, arrivals: Rows) -> NDArray[np.int64]:
+    """For each arrival the place of the first object that its processor wrote after it; their number where none."""
+    cpus, times = _column(objects, "cpu"), _column(objects, "time")
+    coming, moments = _column(arrivals, "cpu"), _column(arrivals, "time")
+    found = np.full(len(arrivals), len(objects))
+    for cpu in np.unique(coming):
+        here, mine = np.flatnonzero(cpus == cpu), np.flatnonzero(coming == cpu)
+        at = np.searchsorted(np.maximum.accumulate(times[here]), moments[mine], side="right")
+        found[mine] = np.append(here, len(objects))[at]
     return found

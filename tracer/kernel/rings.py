@@ -101,6 +101,7 @@ class Rings:
             cutoff = min(cutoff, np.uint64(settled.open_since - 1))
         parts: list[NDArray[np.uint8]] = []
         keys: list[NDArray[np.uint64]] = []
+        floor = max(queue.last for queue in self._queues.values())
         for ring, queue in self._queues.items():
             risen = np.maximum.accumulate(np.maximum(times(queue.body), np.uint64(queue.last)))
             count = int(np.searchsorted(risen, cutoff, side="right"))
@@ -114,10 +115,11 @@ class Rings:
             if count:
                 queue.last = int(risen[count - 1])
                 queue.body = queue.body[count:]
-        small, small_keys, objects, object_keys = self._loopback.write_out(parts[0], keys[0], parts[1], keys[1])
-        return self._order.batch(
-            [small, objects, *parts[2:]], [small_keys, object_keys, *keys[2:]], self._clock.offset.ns
+        small, small_keys, objects, object_keys = self._loopback.write_out(
+            parts[0], keys[0], parts[1], keys[1], floor
         )
+        parts[:2], keys[:2] = (small, objects), (small_keys, object_keys)
+        return self._order.batch(parts, keys, self._clock.offset.ns)
 
     def tallies(self) -> dict[Ring, Tally]:
         """Written and lost records by ring, exactly. Any thread may ask, also of rings that are being closed."""
