@@ -32,11 +32,12 @@ Numbers = NDArray[np.int64]
 def decode(rows: NDArray[np.void]) -> NDArray[np.bool_]:
     """Fill the derived fields of ``rows`` (dtype of a packet kind) from raw, caplen and wire_len, in place.
 
-    Returns which rows are a TCP segment whose fixed header is there; the others keep zeros. ``frame``, ``offset`` and
-    ``analysis`` are left alone. IPv6 extension headers are not walked: a probe finds TCP right behind the IP header or
-    leaves the packet out.
+    What is behind caplen bytes in raw becomes zeros: a probe leaves there what was there. Returns which rows are a TCP
+    segment whose fixed header is there; the others keep zeros. ``frame``, ``offset`` and ``analysis`` are left alone.
+    IPv6 extension headers are not walked: a probe finds TCP right behind the IP header or leaves the packet out.
     """
     raw, caplen = rows["raw"], rows["caplen"].astype(np.int64)
+    raw[np.arange(MAX_HEADER_BYTES) >= caplen[:, None]] = 0
     version = raw[:, 0] >> 4
     four, six = version == 4, version == 6
     ip_header = np.where(four, (raw[:, 0] & 15).astype(np.int64) * 4, 40)

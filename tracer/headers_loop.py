@@ -88,6 +88,8 @@ def decode_rows(b: Bytes, first: int, count: int) -> None:
         b[row + _WSCALE] = np.uint8(255)
         raw = row + _RAW
         caplen: Any = np.int64(b[row + _CAPLEN]) | np.int64(b[row + _CAPLEN + 1]) << 8
+        for j in range(caplen, MAX_HEADER_BYTES):
+            b[raw + j] = np.uint8(0)
         four = b[raw] >> 4 == 4
         ip: Any = np.int64(b[raw] & 15) * 4 if four else 40
         if not (four or b[raw] >> 4 == 6) or b[raw + (9 if four else 6)] != 6 or ip < 20:

@@ -175,7 +175,8 @@ SNAPSHOT: Final = (
     Field("retransmits", "u8", "", "retransmissions in a row without an answer"),
     Field("ca_state", "u8", "", "congestion state: 0 open, 1 disorder, 2 cwr, 3 recovery, 4 loss"),
 )
-"""What is read of a socket at every event about it: its queues, windows and timers at that moment."""
+"""What is read of a socket at every event about it: its queues, windows and timers at that moment. At changes of state
+and at the end only where the groups queues or resets are asked for; else ``known`` is 0."""
 
 _TURNED_AWAY: Final = (
     *SNAPSHOT,

@@ -1,4 +1,4 @@
-"""Short records of arrivals over loopback: written out they are what a probe that writes them whole would have said."""
+"""Arrivals over loopback told by a mark or in short: written out, each is what one that is told whole would be."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tests.kernel.conftest import Play
 from tracer.events import NUMBER, RING_HEAD, RING_PAYLOAD
 from tracer.kernel.attach import Mode
-from tracer.kernel.loopback import RECEIVED, SENT, Loopback
+from tracer.kernel.loopback import COMING, HELD, RECEIVED, SENT, Loopback, still_coming
 from tracer.kernel.probes import Group
 from tracer.kernel.source import Filter, KernelSource
 from tracer.kinds import STRIDE, Ring
@@ -20,10 +20,12 @@ HEAD, SMALL, OBJECT = RING_HEAD.itemsize, STRIDE[Ring.SMALL] - 8, STRIDE[Ring.OB
 Rows = NDArray[np.uint8]
 
 
-def record(length: int, kind: int, time: int, cpu: int, addr: int = 0, skb: int | None = None, tag: int = 0) -> Rows:
+def record(length: int, kind: int, time: int, cpu: int, addr: int = 0, skb: int | None = None, tag: int = 0,
+           mark: int = -1) -> Rows:  # fmt: skip
     """A row of so many bytes; of a whole packet with its buffer, and a tag in its header."""
     head = np.zeros(1, RING_HEAD)
-    head["kind"], head["time"], head["cpu"], head["addr"], head["tid"] = kind, time, cpu, addr, time % 1000
+    head["fd"] = mark
+    head["kind"], head["time"], head["cpu"], head["addr"], head["tid"] = kind, time, cpu, addr, 77
     row = np.zeros((1, length), np.uint8)
     row[:, :HEAD] = head.view(np.uint8)
     if skb is not None:
@@ -34,8 +36,8 @@ def record(length: int, kind: int, time: int, cpu: int, addr: int = 0, skb: int 
     return row
 
 
-def sent(time: int, cpu: int, skb: int, tag: int) -> Rows:
-    return record(OBJECT, SENT, time, cpu, addr=0x99, skb=skb, tag=tag)
+def sent(time: int, cpu: int, skb: int, tag: int, mark: int = -1) -> Rows:
+    return record(OBJECT, SENT, time, cpu, addr=0x99, skb=skb, tag=tag, mark=mark)
 
 
 def whole(time: int, cpu: int, skb: int, tag: int) -> Rows:
@@ -58,9 +60,12 @@ def together(rows: list[Rows], length: int) -> Rows:
     return np.concatenate(rows) if rows else np.zeros((0, length), np.uint8)
 
 
-def written_out(loopback: Loopback, small: list[Rows], objects: list[Rows]) -> tuple[Rows, Rows]:
+def written_out(
+    loopback: Loopback, small: list[Rows], objects: list[Rows], cutoff: int | None = None
+) -> tuple[Rows, Rows]:
     one, other = together(small, SMALL), together(objects, OBJECT)
-    left, left_keys, all_objects, all_keys = loopback.write_out(one, keys(one), other, keys(other))
+    last = () if cutoff is None else (0, np.uint64(cutoff))
+    left, left_keys, all_objects, all_keys = loopback.write_out(one, keys(one), other, keys(other), *last)
     assert np.all(np.diff(all_keys.astype(np.int64)) >= 0) and len(left) == len(left_keys)
     return left, all_objects
 
@@ -74,6 +79,43 @@ def test_an_arrival_is_whole_and_in_its_place() -> None:
     assert np.array_equal(left, together([call(5, 0), call(25, 0)], SMALL))
     expected = [sent(10, 0, 0xA, 7), whole(20, 0, 0xA, 7), sent(30, 0, 0xA, 8)]
     assert np.array_equal(objects, together(expected, OBJECT))
+
+
+def test_a_mark_is_an_arrival_so_much_later() -> None:
+    rows = [sent(10, 0, 0xA, 7, mark=12), record(OBJECT, NUMBER["epoll:wait"], 15, 1, mark=4), sent(30, 0, 0xA, 8)]
+    _, objects = written_out(Loopback(), [], rows)
+    expected = [sent(10, 0, 0xA, 7), rows[1], whole(22, 0, 0xA, 7), rows[2]]
+    assert np.array_equal(objects, together(expected, OBJECT))
+
+
+def test_one_that_is_not_marked_in_time_has_no_arrival() -> None:
+    assert np.array_equal(written_out(Loopback(), [], [sent(10, 0, 0xA, 7, mark=COMING)])[1], sent(10, 0, 0xA, 7))
+
+
+def test_an_arrival_later_than_what_is_handed_out_waits() -> None:
+    """Another processor's records are complete up to that moment only."""
+    loopback, none = Loopback(), together([], OBJECT)
+    rows = together([sent(10, 0, 0xA, 7, mark=12), sent(11, 1, 0xB, 8, mark=40)], OBJECT)
+    _, _, objects, when = loopback.write_out(together([], SMALL), keys(none), rows, keys(rows), 0, np.uint64(30))
+    first = [sent(10, 0, 0xA, 7), sent(11, 1, 0xB, 8), whole(22, 0, 0xA, 7)]
+    assert np.array_equal(objects, together(first, OBJECT)) and when.tolist() == [10, 11, 22] and loopback.waiting
+    rows = sent(45, 0, 0xA, 9)
+    _, _, objects, when = loopback.write_out(together([], SMALL), keys(none), rows, keys(rows), 22, np.uint64(50))
+    assert np.array_equal(objects, together([rows, whole(51, 1, 0xB, 8)], OBJECT)[:1]) and loopback.waiting
+    _, _, objects, when = loopback.write_out(together([], SMALL), keys(none), none, keys(none), 45)
+    assert np.array_equal(objects, whole(51, 1, 0xB, 8)) and when.tolist() == [51] and not loopback.waiting
+
+
+def test_what_is_to_be_marked_is_left_for_a_while() -> None:
+    now = 10 * HELD
+    rows = [
+        (sent(now - 5, 0, 1, 1), False),
+        (sent(now - HELD + 1, 0, 1, 1, mark=COMING), True),
+        (sent(now - HELD, 0, 1, 1, mark=COMING), False),
+        (sent(now - 50, 0, 1, 1, mark=51), False),
+        (record(OBJECT, NUMBER["epoll:wait"], now - 1, 0, mark=COMING), False),
+    ]
+    assert still_coming(together([row for row, _ in rows], OBJECT), now).tolist() == [held for _, held in rows]
 
 
 @pytest.mark.parametrize("other", [sent(11, 1, 0xA, 9), sent(11, 0, 0xB, 9), sent(30, 0, 0xA, 9)])
@@ -118,15 +160,20 @@ def test_however_a_stream_is_cut_up_it_is_the_same() -> None:
     random = np.random.default_rng(11)
     plain: list[Rows] = []
     stream: list[Rows] = []
-    waiting: dict[int, tuple[int, int]] = {}
+    waiting: dict[int, tuple[int, int, int]] = {}
     for i in range(2000):
         time, cpu = 1000 + 10 * i, int(random.integers(4))
         if cpu in waiting and random.random() < 0.6:
-            skb, tag = waiting.pop(cpu)
+            skb, tag, at = waiting.pop(cpu)
             plain.append(whole(time, cpu, skb, tag))
-            stream.append(short(time, cpu, skb) if random.random() < 0.9 else plain[-1])
+            how = random.random()
+            if how < 0.4:
+                stream[at] = sent(1000 + 10 * tag, cpu, skb, tag, mark=time - 1000 - 10 * tag)
+            else:
+                stream.append(short(time, cpu, skb) if how < 0.9 else plain[-1])
         else:
-            waiting[cpu] = skb, tag = int(random.integers(1, 6)) << 8, i
+            skb, tag = int(random.integers(1, 6)) << 8, i
+            waiting[cpu] = skb, tag, len(stream)
             plain.append(sent(time, cpu, skb, tag))
             stream.append(plain[-1])
     assert sum(row.shape[1] == SMALL for row in stream) > 300
@@ -135,7 +182,8 @@ def test_however_a_stream_is_cut_up_it_is_the_same() -> None:
         for begin in range(0, len(stream), size):
             portion = stream[begin : begin + size]
             small = [row for row in portion if row.shape[1] == SMALL]
-            left, objects = written_out(loopback, small, [row for row in portion if row.shape[1] == OBJECT])
+            last = int(keys(portion[-1])[0]) if begin + size < len(stream) else None
+            left, objects = written_out(loopback, small, [row for row in portion if row.shape[1] == OBJECT], last)
             assert not len(left)
             found.append(objects)
         assert np.array_equal(np.concatenate(found), np.concatenate(plain)) and loopback.unmatched == 0

@@ -33,6 +33,7 @@ def half_close(mode: Mode) -> dict[str, Any]:
             (row.probe.program, row.hook.name if row.hook else "", row.on, row.why)
             for row in performance.kernel.status()
         ]
+        own = performance.kernel.own_rings
         timeline = performance.finish()
     finally:
         performance.close()
@@ -45,6 +46,7 @@ def half_close(mode: Mode) -> dict[str, Any]:
         )
     return {
         "probes": probes,
+        "own": own,
         **ends,
         "anomalies": [anomaly.text for anomaly in world.anomalies],
         "lost": world.lost,

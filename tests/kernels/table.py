@@ -33,7 +33,8 @@ def _mode(told: Told, mode: Mode) -> str:
     if "probes" not in line:
         return "refused"
     on = sum(1 for _, _, on, _ in line["probes"] if on)
-    return f"{on} of {len(line['probes'])} probes, {len(line['kinds'])} kinds of event"
+    own = ", rings and tables of our own" if line.get("own") else ""
+    return f"{on} of {len(line['probes'])} probes, {len(line['kinds'])} kinds of event{own}"
 
 
 def _hook(told: Told, program: str) -> str:

@@ -18,6 +18,8 @@ CLIENT: Final = ["CLOSE", "SYN_SENT", "ESTABLISHED", "FIN_WAIT1", "FIN_WAIT2", "
 SERVER: Final = ["NEW_SYN_RECV", "SYN_RECV", "ESTABLISHED", "CLOSE_WAIT", "LAST_ACK", "CLOSE"]
 COOKIE_FOR_TRACING: Final = (5, 12)
 """The first kernel that lends bpf_get_socket_cookie() to tracing programs: without it there is no tp_btf mode."""
+CASTS: Final = (6, 2)
+"""The first kernel with bpf_rdonly_cast(): from there on rings and tables are our own."""
 SINCE: Final = {"on_tcp_cong_state_set": (5, 19)}
 """Programs whose hook came late and that have no other: before, their row is off."""
 SEEN: Final = {
@@ -47,6 +49,7 @@ def test_a_half_close_is_observed_there(visit: Visit, mode: Mode) -> None:
         assert "unknown func bpf_get_socket_cookie" in told["failed"]
         return
     assert "failed" not in told, told["failed"]
+    assert told["own"] == (mode is Mode.TP_BTF and version(visit) >= CASTS)
     off = {name for name, _, on, _ in told["probes"] if not on}
     assert off == {name for name, first in SINCE.items() if version(visit) < first}
     assert told["client"] == [[name, "OBSERVED"] for name in CLIENT]

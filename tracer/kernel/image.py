@@ -34,6 +34,7 @@ from tracer.kernel.attach import AttachError, bpf
 
 _MAP_CREATE, _GET_INFO_BY_FD = 0, 15
 _INFO_BYTES: Final = 88
+_ARRAY: Final = 2
 _INSTRUCTION: Final = np.dtype([("code", "u1"), ("registers", "u1"), ("offset", "<i2"), ("immediate", "<i4")])
 _LOAD_64, _PSEUDO_MAP_FD = 0x18, 1
 _CALL, _PSEUDO_KFUNC_CALL = 0x85, 2
@@ -142,6 +143,10 @@ class Loaded:
                 return fd
         raise KeyError(name)
 
+    def value_size(self, name: str) -> int:
+        """Bytes of one value of a map. Raises KeyError."""
+        return {spec.name: spec.value_size for spec in self._image.maps}[name]
+
     def close(self) -> None:
         """Let the maps go (programs that still run hold theirs). Twice is allowed."""
         for fd in self._fds:
@@ -152,7 +157,8 @@ class Loaded:
 def _no_room(spec: MapSpec, refused: OSError) -> str:
     if refused.errno not in (errno.ENOMEM, errno.E2BIG, errno.EPERM):
         return f"the kernel refuses the map {spec.name}: {refused.strerror}"
-    size = spec.max_entries * (spec.key_size + spec.value_size or 1)
+    each = spec.value_size if spec.type == _ARRAY else spec.key_size + spec.value_size or 1
+    size = spec.max_entries * each
     return (
         f"the kernel has no room for the map {spec.name} of {size >> 20} MiB: {refused.strerror}; a smaller one or a "
         "higher limit helps (memory.max of the cgroup; before Linux 5.11 ulimit -l)"

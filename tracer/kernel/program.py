@@ -40,7 +40,8 @@ def constants(types: KernelTypes, mode: Mode, pages: dict[Ring, int], *, casts: 
     switch = types.tracepoint("sched_switch")
     values = {
         "TYPED": int(mode is Mode.TP_BTF),
-        "CAST": KFUNC + cast if casts and mode is Mode.TP_BTF and (cast := types.function("bpf_rdonly_cast")) else 0,
+        "CAST": KFUNC + _cast(types, mode) if casts and _cast(types, mode) else 0,
+        "OWN_RINGS": int(own_rings(types, mode, casts=casts)),
         "HZ": jiffy_rate(),
         "MAX_HEADER": MAX_HEADER_BYTES,
         "MAX_READY": MAX_READY,
@@ -62,6 +63,16 @@ def constants(types: KernelTypes, mode: Mode, pages: dict[Ring, int], *, casts: 
     for name in SYMBOLS:
         values[name.upper()] = PLACEHOLDER[name]
     return values
+
+
+def _cast(types: KernelTypes, mode: Mode) -> int:
+    """BTF id of bpf_rdonly_cast(), 0 where a program of this mode may not call it."""
+    return (types.function("bpf_rdonly_cast") or 0) if mode is Mode.TP_BTF else 0
+
+
+def own_rings(types: KernelTypes, mode: Mode, *, casts: bool = True) -> bool:
+    """Whether records go into rings of our own (text/ring.c): these need compare-and-swap, and stores in order."""
+    return casts and bool(_cast(types, mode)) and platform.machine() == "x86_64"
 
 
 def program_text(types: KernelTypes, mode: Mode, pages: dict[Ring, int], *, casts: bool = True) -> str:

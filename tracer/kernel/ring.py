@@ -13,7 +13,9 @@ written + lost = attempted.
 
 from __future__ import annotations
 
+import contextlib
 import mmap
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -22,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracer.kernel.attach import map_lookup
+from tracer.kinds import STRIDE, Ring
 
 BUSY: Final = np.uint32(1 << 31)
 DISCARD: Final = np.uint32(1 << 30)
@@ -109,10 +112,53 @@ class MappedRing:
         self._data_map.close()
 
 
+class Buffers:
+    """Several rings read as `slots.Slots` are: each has one part, number 0."""
+
+    def __init__(self, fds: Mapping[Ring, int], sizes: Mapping[Ring, int]) -> None:
+        """``sizes`` are those with which the programs were loaded, in bytes."""
+        self._rings = {ring: MappedRing(fd, sizes[ring], STRIDE[ring]) for ring, fd in fds.items()}
+
+    def news(self, ring: Ring) -> list[int]:
+        """The parts in which something is to be drained."""
+        return [] if self._rings[ring].empty else [0]
+
+    def drain(
+        self, ring: Ring, _part: int, most: int | None = None, _hold: object = None
+    ) -> tuple[NDArray[np.uint8], bool]:
+        """Finished records, at most so many, and whether something was left. Here none is changed later, none held."""
+        mapped = self._rings[ring]
+        return mapped.drain(most), mapped.more
+
+    def written(self, ring: Ring) -> int:
+        """Records that have had a place in the ring. Any thread may ask, also after `close`."""
+        return self._rings[ring].written
+
+    def close(self) -> None:
+        """Unmap. Twice is allowed."""
+        for mapped in self._rings.values():
+            with contextlib.suppress(BufferError):
+                mapped.close()
+
+
 def possible_cpus() -> int:
     """How many values a per-CPU map holds."""
     text = Path("/sys/devices/system/cpu/possible").read_text().strip()
     return int(text.split(",")[-1].split("-")[-1]) + 1
+
+
+class PerCpu:
+    """The one value of a per-CPU map of programs, as words."""
+
+    def __init__(self, map_fd: int, value_size: int) -> None:
+        """``value_size``: of one processor's, in bytes, a multiple of 8."""
+        self._fd, self._words, self._cpus = map_fd, value_size // 8, possible_cpus()
+
+    def read(self) -> NDArray[np.uint64]:
+        """Now, shape (processors, words)."""
+        size = 8 * self._words * self._cpus
+        raw = map_lookup(self._fd, bytes(4), size) or bytes(size)
+        return np.frombuffer(raw, np.uint64).reshape(self._cpus, self._words)
 
 
 class Tallies:

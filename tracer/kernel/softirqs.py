@@ -24,14 +24,12 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tracer.kernel.attach import map_lookup
-from tracer.kernel.ring import possible_cpus
+from tracer.kernel.ring import PerCpu
 
 PROC: Final = Path("/proc/softirqs")
 REALTIME: Final = Path("/sys/kernel/realtime")
 VECTORS: Final = {"TIMER": 1, "NET_TX": 2, "NET_RX": 3}
 """Those in which TCP's work is done, with their numbers in include/linux/interrupt.h."""
-_SLOTS: Final = 4
 _TRIES: Final = 20
 _PATIENCE: Final = 2.0
 """Seconds that a processor may keep the thread waiting, all of them together."""
@@ -78,7 +76,7 @@ def grown(before: Mapping[tuple[str, int], Range], after: Mapping[tuple[str, int
 
 
 class Softirqs:
-    """Compares the two counts from `begin` to `end`; `seen` are the program's, by processor, shape (CPUs, 4)."""
+    """Compares the two counts from `begin` to `end`; `seen` are the programs', shape (CPUs, 4 or more)."""
 
     def __init__(self, seen: Callable[[], NDArray[np.uint64]], kernels: Callable[[], str] = PROC.read_text) -> None:
         self._seen, self._kernels = seen, kernels
@@ -86,14 +84,10 @@ class Softirqs:
         self._thread: threading.Thread | None = None
 
     @classmethod
-    def of_map(cls, descriptor: int) -> Softirqs:
-        """Of the programs' map `softirqs` (text/packet.c)."""
-        size = possible_cpus() * _SLOTS * 8
-
-        def seen() -> NDArray[np.uint64]:
-            return np.frombuffer(map_lookup(descriptor, bytes(4), size) or bytes(size), np.uint64).reshape(-1, _SLOTS)
-
-        return cls(seen)
+    def of_map(cls, descriptor: int, value_size: int) -> Softirqs:
+        """Of the programs' map `cpu_here` (text/common.c), whose values of so many bytes begin with the counts."""
+        words = PerCpu(descriptor, value_size)
+        return cls(words.read)
 
     def begin(self) -> None:
         """The first reading, in a thread of its own: nobody need wait for it."""

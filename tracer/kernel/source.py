@@ -20,11 +20,12 @@ from tracer.kernel.doctor import capabilities, missing_rights, too_old
 from tracer.kernel.fields import FIELDS, find
 from tracer.kernel.image import Image, Images, Loaded
 from tracer.kernel.probes import ALL_GROUPS, PROBES, SYMBOLS, Group, Hook, Probe
-from tracer.kernel.program import PLACEHOLDER, program_text
+from tracer.kernel.program import PLACEHOLDER, own_rings, program_text
 from tracer.kernel.reasons import Reasons
 from tracer.kernel.ring import Tally
 from tracer.kernel.rings import DEFAULT_BYTES, RINGS, Rings
 from tracer.kernel.seed import Seeder
+from tracer.kernel.slots import map_entries
 from tracer.kernel.softirqs import Softirqs
 from tracer.kernel.symbols import addresses
 from tracer.kernel.syscalls import CALL, DATA_CALLS, EPOLL_CALLS, FD_CALLS, numbers
@@ -34,6 +35,8 @@ from tracer.session import Losses
 FOLLOW: Final = 1
 INHERIT: Final = 2
 _ESSENTIAL: Final = Group.STATES
+_WITH_QUEUES: Final = frozenset({Group.QUEUES, Group.RESETS})
+"""With one of these a change of state tells the socket's queues and windows, too: a RST's reason may be unread data."""
 _WAYS: Final = ((Mode.TP_BTF, True), (Mode.TP_BTF, False), (Mode.RAW_TP, False))
 """How to load, cheapest first, and whether with casts (text/common.c): a kernel may have them and yet refuse ours."""
 
@@ -128,13 +131,14 @@ class KernelSource:
 
     def _load(self, types: KernelTypes, symbols: dict[str, int], mode: Mode, followed: Filter, *, casts: bool) -> None:
         constants = {PLACEHOLDER[name]: symbols.get(name, 0) for name in SYMBOLS}
-        self._module = self._made(image_of(types, mode, casts=casts), constants)
-        self.running_mode, self.casts = mode, casts
+        own = own_rings(types, mode, casts=casts)
+        self._module = self._made(image_of(types, mode, casts=casts), constants, own=own)
+        self.running_mode, self.casts, self.own_rings = mode, casts, own
         self._fill_maps(followed)
-        self._rings = Rings(self._module, self.ring_bytes, Reasons(types))
+        self._rings = Rings(self._module, self.ring_bytes, Reasons(types), own=own)
         self._status = [self._put_on(probe, types, symbols, mode) for probe in PROBES]
         if any(program.name == "on_softirq_exit" for program in self._attached):
-            self._softirqs = Softirqs.of_map(self._map("softirqs"))
+            self._softirqs = Softirqs.of_map(self._map("cpu_here"), self._module.value_size("cpu_here"))
             self._softirqs.begin()
         processes = followed.processes | followed.members
         with self._looking_on(types, mode) if processes else contextlib.nullcontext():
@@ -155,15 +159,19 @@ class KernelSource:
         finally:
             program.close()
 
-    def _made(self, image: Image, constants: dict[int, int]) -> Loaded:
+    def _made(self, image: Image, constants: dict[int, int], *, own: bool) -> Loaded:
         """The maps; where there is no room for larger rings than usual, with the usual ones."""
+
+        def entries() -> dict[str, int]:
+            return map_entries(self.ring_bytes, RINGS) if own else {RINGS[r]: n for r, n in self.ring_bytes.items()}
+
         try:
-            return Loaded(image, constants, {name: self.ring_bytes[ring] for ring, name in RINGS.items()})
+            return Loaded(image, constants, entries())
         except AttachError:
             if all(self.ring_bytes[ring] <= size for ring, size in DEFAULT_BYTES.items()):
                 raise
             self.ring_bytes = dict(DEFAULT_BYTES)
-            return self._made(image, constants)
+            return Loaded(image, constants, entries())
 
     def _put_on(self, probe: Probe, types: KernelTypes, symbols: dict[str, int], mode: Mode) -> Status:
         assert self._module is not None
@@ -212,7 +220,9 @@ class KernelSource:
             map_update(calls, _u32(number), _u32(what))
         settings = (followed.netns, followed.ports, followed.cgroups, followed.everything)
         switches = b"".join(_u32(int(bool(value))) for value in settings)
-        rest = _u64(self._seeder.token) + _u32(os.getpid()) + _u32(0)  # struct settings
+        rest = _u64(self._seeder.token) + _u32(os.getpid()) + _u32(0)
+        rest += _u32(bool(self.groups & _WITH_QUEUES)) + _u32(Group.READINESS in self.groups)
+        rest += bytes(16)  # struct settings (text/table.c)
         map_update(self._map("settings"), _u32(0), switches + rest)
         for parent in followed.parents:
             self.follow_process(parent, itself=False)

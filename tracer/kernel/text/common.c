@@ -38,23 +38,19 @@ static u64 (*as_type)(u64 p, u32 btf_id) = (void *)CAST;
 #define WORDS_AT(to, from, count) bpf_probe_read_kernel(to, 4 * (count), (void *)(from))
 #endif
 
-/* So many bytes, and zeros behind them: `to` may lie anywhere, `most` is a multiple of 8. */
+/* So many bytes, `most` of them at most, a multiple of 8: `to` may lie anywhere. What is behind them is left as it is, up
+ * to `most` (tracer.headers makes it zeros). */
 static __always_inline void bytes_at(u8 *to, u64 from, u64 length, const int most)
 {
 #if CAST
     u64 words = as_type(from, PT_REGS);
 #pragma unroll
     for (int i = 0; i < most; i += 8) {
-        u64 word = 0;
-        if (length > i) {
-            word = *(volatile u64 *)(words + i);
-            if (length < i + 8)
-                word &= (1ULL << 8 * (length & 7)) - 1;
-        }
-        *(u64 *)(to + i) = word;
+        if (length <= i)
+            break;
+        *(u64 *)(to + i) = *(volatile u64 *)(words + i);
     }
 #else
-    __builtin_memset(to, 0, most);
     asm volatile("" : "+r"(length));                        /* or clang checks one register and uses another */
     if (length > most)
         length = most;
@@ -74,36 +70,16 @@ static __always_inline void bytes_at(u8 *to, u64 from, u64 length, const int mos
 #define TCP_LISTEN 10
 #define TCP_NEW_SYN_RECV 12
 
-/* ---- rings: one for each class of record, each of one stride. Refused records are counted here; those written are
- * where the ring has come to, by its stride */
-
-BPF_RINGBUF_OUTPUT(small_ring, SMALL_PAGES);
-BPF_RINGBUF_OUTPUT(object_ring, OBJECT_PAGES);
-BPF_RINGBUF_OUTPUT(socket_ring, SOCKET_PAGES);
-BPF_PERCPU_ARRAY(tallies, u64, 8);                          /* 2 * ring + 1: lost */
-
-static __always_inline void tally(int slot)
-{
-    u64 *n = tallies.lookup(&slot);
-    if (n)
-        __sync_fetch_and_add(n, 1); /* a plain ++ loses one in a million: a program can be interrupted by another */
-}
-static __always_inline int lost(int ring) { tally(2 * ring + 1); return 0; }
-static __always_inline void *small_record(void) { return small_ring.ringbuf_reserve(SMALL_BODY); }
-static __always_inline void *object_record(void) { return object_ring.ringbuf_reserve(OBJECT_BODY); }
-static __always_inline void *socket_record(void) { return socket_ring.ringbuf_reserve(SOCKET_BODY); }
-/* flag 1, BPF_RB_NO_WAKEUP: user space drains by the clock */
-static __always_inline void small_done(void *e) { small_ring.ringbuf_submit(e, 1); }
-static __always_inline void object_done(void *e) { object_ring.ringbuf_submit(e, 1); }
-static __always_inline void socket_done(void *e) { socket_ring.ringbuf_submit(e, 1); }
-
 /* ---- what this CPU is doing: the packet in whose processing it is, the last readiness notice, a socket to look at */
 
 struct here {
+    u64 softirqs[4];                                        /* that ended, by vector (packet.c) */
+    u64 marks;                                              /* arrivals that are a mark in another record (packet.c) */
     u64 packet; u64 ready; u64 dirty; u64 full;
     u64 src[2]; u64 dst[2]; u32 sport; u32 dport; u32 netns; u32 knocks;
     u64 header;                                             /* src and dst are still to be read from there (packet.c) */
     u64 sent; u32 sent_netns; u32 sent_l3; u32 sent_tcp[4]; /* what left last by loopback (packet.c) */
+    u32 sent_at; u32 sent_number;                           /* and where its record is */
 };
 BPF_PERCPU_ARRAY(cpu_here, struct here, 1);
 static __always_inline struct here *here(void) { int zero = 0; return cpu_here.lookup(&zero); }
@@ -162,9 +138,10 @@ static __always_inline void v6(u64 *to, u64 from)
     (e)->netns = sock_netns(p, typed); \
 } while (0)
 
-/* ---- what is read of a socket at every event about it. tp is the same socket as a tcp_sock (typed), or sk itself */
+/* ---- what is read of a socket at every event about it. tp is the same socket as a tcp_sock (typed), or sk itself; brief:
+ * who it is and its state, and zeros for the rest, which lies in a dozen lines of memory */
 
-static __always_inline void snapshot(struct socket_queues *e, u64 sk, u64 tp, const int told)
+static __always_inline void snapshot(struct socket_queues *e, u64 sk, u64 tp, const int told, int brief)
 {
 #if CAST
     /* once for all fields, each would cost three instructions; an argument is left as it is: loads that go through a
@@ -180,6 +157,14 @@ static __always_inline void snapshot(struct socket_queues *e, u64 sk, u64 tp, co
     u8 state = skc_state(sk, typed);
     TUPLE(e, sk, typed);
     e->state = state;
+    e->shutdown = sk_shutdown(sk, typed);
+    if (tp && !e->sport && state != TCP_CLOSE)
+        e->sport = __builtin_bswap16(inet_sport(tp, typed)); /* inet_put_port() has cleared the other on the way to CLOSE */
+    if (brief) {
+        __builtin_memset(&e->rcv_nxt, 0, (u8 *)&e->known - (u8 *)&e->rcv_nxt);
+        e->known = e->pending = e->backoff = e->retransmits = e->ca_state = 0;
+        return;
+    }
     e->rmem = sk_rmem(sk, typed);
     e->rcvbuf = sk_rcvbuf(sk, typed);
     e->wmem = sk_wmem(sk, typed);
@@ -187,11 +172,8 @@ static __always_inline void snapshot(struct socket_queues *e, u64 sk, u64 tp, co
     e->ack_backlog = sk_ack_backlog(sk, typed);
     e->max_ack_backlog = sk_max_ack_backlog(sk, typed);
     e->err = sk_err(sk, typed);
-    e->shutdown = sk_shutdown(sk, typed);
     e->known = 4;
     e->qlen = e->young = 0;
-    if (tp && !e->sport && state != TCP_CLOSE)
-        e->sport = __builtin_bswap16(inet_sport(tp, typed)); /* inet_put_port() has cleared the other on the way to CLOSE */
     if (!tp || state == TCP_LISTEN) {
         if (tp) {
             e->known |= 8;

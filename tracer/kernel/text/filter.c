@@ -1,12 +1,7 @@
 /* Who is followed. The core is a map from a socket's address to its cookie, asked at every event about a socket, so it
  * does not matter that softirqs run in whatever task they interrupt: the current task never stands for a socket's owner
- * there. Sockets come into the map in task context when their process is followed, as children of a followed listener,
+ * there. Sockets come into the map (table.c) in task context when their process is followed, as children of a followed listener,
  * or at first sight when their place is: port, network namespace, cgroup. */
-
-struct settings { u32 by_netns; u32 by_port; u32 by_cgroup; u32 everything; u64 token; u32 ourselves; u32 strangers; };
-/* strangers: 1 as soon as the programs have noted one (socket.c) */
-BPF_ARRAY(settings, struct settings, 1);
-static __always_inline struct settings *asked_for(void) { int zero = 0; return settings.lookup(&zero); }
 
 BPF_HASH(tree, u32, u32, 16384);                            /* tgid -> FOLLOW | INHERIT */
 BPF_HASH(netns_set, u32, u32, 1024);                        /* namespace inode */
@@ -15,20 +10,11 @@ BPF_HASH(cgroup_set, u64, u32, 1024);                       /* id of a cgroup of
 #define FOLLOW 1                                            /* its calls, threads and sockets are recorded */
 #define INHERIT 2                                           /* its children are followed */
 
-struct port_key { u32 netns; u32 port; };
-struct followed { u64 cookie; struct port_key listens; u64 learned; };
-/* listens: port 0: no; learned: 0: not its tuple */
-BPF_HASH(sockets, u64, struct followed, 131072);            /* address of a followed socket, until it is freed */
-
 /* What is no socket (a received packet, a TIME_WAIT object, a drop) is known by its tuple, or by the port of a followed
  * listener. A connection has one entry, which says which of its ends are followed sockets'. Its key is a number made of
  * the tuple: that two of a million connections have the same one, and a stranger's packets are taken for a followed
- * socket's, happens less than once in 10^7 times. */
+ * socket's, happens less than once in 10^6 times. */
 struct pair { u32 netns; u16 port; u16 peer_port; u64 own[2]; u64 peer[2]; };
-BPF_TABLE("lru_hash", u64, u32, pairs, 65536);
-#define FIRST_END 1
-#define SECOND_END 2
-#define BOTH_ENDS 3
 BPF_HASH(ports, struct port_key, u32, 8192);                /* -> how many followed sockets listen there */
 
 static __always_inline u32 followed_task(u32 tgid) { u32 *how = tree.lookup(&tgid); return how ? *how & FOLLOW : 0; }
@@ -126,8 +112,6 @@ static __always_inline void pair_of(struct pair *p, u64 sk, const int typed)
     }
 }
 
-#define ODD 0xd6e8feb86659fd93ULL                           /* has its bits mixed well, as a multiplier */
-
 static __always_inline u64 end_number(u64 *address, u32 port)
 {
     u64 x = (address[0] + port) * ODD;
@@ -140,7 +124,7 @@ static __always_inline u64 end_number(u64 *address, u32 port)
 static __always_inline u32 number_of(u64 *key, struct pair *p)
 {
     u64 own = end_number(p->own, p->port), peer = end_number(p->peer, p->peer_port);
-    *key = (own + peer) ^ p->netns * ODD;
+    *key = ((own + peer) ^ p->netns * ODD) & ~(u64)BOTH_ENDS;
     return own <= peer ? FIRST_END : SECOND_END;
 }
 
@@ -148,26 +132,20 @@ static __always_inline u32 number_of(u64 *key, struct pair *p)
 static __always_inline void learn_pair(struct pair *p)
 {
     u64 key;
-    u32 end = number_of(&key, p), *ends = pairs.lookup(&key);
-    if (ends)
-        *ends |= end;
-    else
-        pairs.update(&key, &end);
+    u32 end = number_of(&key, p), ends = ends_of(key);
+    if (!(ends & end))
+        set_ends(key, ends, ends | end);
 }
 
 /* A stranger has this end of the tuple now, or the other one, or neither. Returns whether an end of it is still a followed
- * one's. To look first is much cheaper than to delete in vain. */
+ * one's. */
 static __always_inline int forget_pair(struct pair *p, int own, int other)
 {
     u64 key;
-    u32 end = number_of(&key, p), *ends = pairs.lookup(&key);
-    if (!ends)
-        return 0;
-    u32 gone = (own ? end : 0) | (other ? BOTH_ENDS ^ end : 0);
-    if (!gone || (*ends &= ~gone))
-        return 1;
-    pairs.delete(&key);
-    return 0;
+    u32 end = number_of(&key, p), ends = ends_of(key), left = ends & ~((own ? end : 0) | (other ? BOTH_ENDS ^ end : 0));
+    if (UNLIKELY(left != ends))
+        set_ends(key, ends, left);
+    return left != 0;
 }
 
 /* A followed socket: so are packets that name it. One that connects has no port yet: its SYN will say (packet.c). */
@@ -228,24 +206,17 @@ static __always_inline int followed_tuple(struct pair *p)
 static __always_inline int followed_end(struct pair *p)
 {
     u64 key;
-    u32 end = number_of(&key, p), *ends = pairs.lookup(&key);
-    return (ends && (*ends & end)) || followed_port(p->netns, p->port) ||
+    u32 end = number_of(&key, p);
+    return (ends_of(key) & end) || followed_port(p->netns, p->port) ||
            followed_place(p->netns, p->port, p->peer_port);
 }
 
 /* ---- sockets */
 
-static __always_inline struct followed *follow(u64 sk, u64 cookie)
-{
-    struct followed first = { cookie };
-    sockets.update(&sk, &first);
-    return sockets.lookup(&sk);
-}
-
 /* The entry of a followed socket; a socket seen for the first time is taken in when its place is followed. */
 static __always_inline struct followed *followed_sock(u64 sk, const int typed)
 {
-    struct followed *f = sockets.lookup(&sk);
+    struct followed *f = socket_entry(sk);
     struct settings *s = asked_for();
     if (f || !s || !(s->everything | s->by_netns | s->by_port | s->by_cgroup))
         return f;

@@ -60,14 +60,55 @@ static __always_inline int left_here(struct here *at, u64 skb, u64 from)
     u32 tcp[4];
     if (at->sent != skb)
         return 0;
-    at->sent = 0;
     WORDS_AT(tcp, from + at->sent_l3, 4);
     return tcp[0] == at->sent_tcp[0] && tcp[1] == at->sent_tcp[1] && tcp[2] == at->sent_tcp[2] &&
            tcp[3] == at->sent_tcp[3] && opening(tcp) != SYN;
 }
 
-/* The short record: a head, with the packet's address for a socket's, in the ring of small ones. User space takes all
- * else from the record of its leaving (tracer.kernel.loopback). */
+/* Where the ring is our own, the record of the leaving is most often still in it, and its arrival is noted there: how many
+ * ns later, in place of a file descriptor. User space leaves such a record in the ring until its mark is there, or so long
+ * that none is made any more (tracer.kernel.loopback). */
+#define COMING (-3)
+#define NOT_MARKED (-1)
+#define MARKED_WITHIN 1000000ULL                            /* ns */
+
+static __always_inline struct head *record_of_sent(struct here *at)
+{
+#if OWN_RINGS
+    u32 index = at->sent_at;
+    struct object_slot *slot = object_ring.lookup(&index);
+    return slot && slot->number == at->sent_number ? (struct head *)slot->record : NULL;
+#else
+    return NULL;
+#endif
+}
+
+/* Its record waits no longer: the arrival, if there is one, has a record of its own. */
+static __always_inline void not_marked(struct here *at)
+{
+    struct head *left = at->sent ? record_of_sent(at) : NULL;
+    if (left)
+        left->fd = NOT_MARKED;
+    at->sent = 0;
+}
+
+static __always_inline int marked(struct here *at)
+{
+    struct head *left = record_of_sent(at);
+    if (!left)
+        return 0;
+    u64 who = bpf_get_current_pid_tgid(), now = bpf_ktime_get_ns(), after = now - left->time;
+    if (UNLIKELY(left->pid != who >> 32 || left->tid != (u32)who || after >= MARKED_WITHIN))
+        return 0;
+    left->fd = after;
+    at->marks++;                                            /* in a softirq, see on_softirq_exit() */
+    at->packet = now;
+    at->sent = 0;
+    return 1;
+}
+
+/* Else the short record: a head, with the packet's address for a socket's, in the ring of small ones. User space takes all
+ * else from the record of its leaving. */
 static __always_inline int comes_back(struct here *at, u64 skb, u64 from)
 {
     u32 ports = __builtin_bswap32(at->sent_tcp[0]);
@@ -75,6 +116,9 @@ static __always_inline int comes_back(struct here *at, u64 skb, u64 from)
     at->dport = ports & 0xffff;
     at->netns = at->sent_netns;
     at->header = from;
+    if (marked(at))
+        return 0;
+    not_marked(at);
     struct head *h = small_record();
     if (UNLIKELY(!h)) {
         at->packet = bpf_ktime_get_ns();                    /* what it leads to is tried, and counted, all the same */
@@ -110,7 +154,7 @@ static __always_inline int packet(struct here *at, const int in, u64 skb, u64 de
     u32 ports = __builtin_bswap32(tcp[0]), offset = __builtin_bswap32(tcp[3]) >> 28, flags = opening(tcp);
     u32 netns = net_inum(dev_net(dev, 0), 0), ifindex = dev_ifindex(dev, 0);
     u64 cookie = 0;
-    struct followed *f = sk ? sockets.lookup(&sk) : NULL;
+    struct followed *f = sk ? socket_entry(sk) : NULL;
     int whole = f && whole_socket(sk, ports >> 16);
     if (UNLIKELY(!whole || !(f->learned++ & 15))) {
         struct pair p = { netns, ports >> 16, ports & 0xffff };
@@ -141,12 +185,14 @@ static __always_inline int packet(struct here *at, const int in, u64 skb, u64 de
         at->header = 0;
         at->knocks = flags == SYN;                          /* until something is made of it */
     }
-    struct packet_sent *e = object_record();
+    int looped = !in && ifindex == LOOPBACK;
+    if (looped && UNLIKELY(at->sent))
+        not_marked(at);                                     /* the one before: only the last one is recognised */
+    u32 place = 0;
+    struct packet_sent *e = object_record_in(&place);
     if (UNLIKELY(!e)) {
         if (in)
             at->packet = bpf_ktime_get_ns();                /* as above */
-        else
-            at->sent = 0;
         return lost(OBJECT);
     }
     head_at(&e->head, at, in ? PACKET_RECEIVED : PACKET_SENT, sk, cookie, -1);
@@ -162,12 +208,18 @@ static __always_inline int packet(struct here *at, const int in, u64 skb, u64 de
     bytes_at(e->raw + 40, from + 40, length - 40, MAX_HEADER - 40);
     if (in) {
         at->packet = e->head.time;
-    } else if (ifindex == LOOPBACK) {
+    } else if (looped) {
         at->sent = skb;
         asm volatile("" ::: "memory");                      /* first: a softirq in between leaves one of its own, or none */
         at->sent_netns = netns;
         at->sent_l3 = l3;
         __builtin_memcpy(at->sent_tcp, tcp, 16);
+#if OWN_RINGS
+        at->sent_at = place;
+        at->sent_number = *((u32 *)e - 1) & ~WRITING;
+        if (flags != SYN)
+            e->head.fd = COMING;
+#endif
     }
     object_done(e);
     return 0;
@@ -204,6 +256,8 @@ int on_netif_receive_skb(volatile u64 *ctx)
     u64 from = skb_data(skb, TYPED);
     if (left_here(at, skb, from))
         return comes_back(at, skb, from);
+    if (UNLIKELY(at->sent == skb))
+        not_marked(at);
     u16 protocol = skb_protocol(skb, TYPED);
     if (protocol != ETH_P_IP && protocol != ETH_P_IPV6)
         return 0;
@@ -211,20 +265,15 @@ int on_netif_receive_skb(volatile u64 *ctx)
     return packet(at, 1, skb, skb_dev(skb, 0), from, len - skb_data_len(skb, TYPED), len, 0);
 }
 
-/* How many softirqs of a vector ended here. The kernel counts them too (tracer.kernel.softirqs says what for); those of
- * one processor never nest, so no two programs count at once. */
-struct softirqs { u64 seen[4]; };                           /* TIMER 1, NET_TX 2, NET_RX 3: include/linux/interrupt.h */
-BPF_PERCPU_ARRAY(softirqs, struct softirqs, 1);
-
-/* the end of the softirq in which packets are received: nothing after it was caused by them */
+/* The end of the softirq in which packets are received: nothing after it was caused by them. Softirqs are counted, which
+ * the kernel does too (tracer.kernel.softirqs says what for): TIMER is 1, NET_TX 2, NET_RX 3, include/linux/interrupt.h.
+ * Those of one processor never nest, so no two programs count at once. */
 int on_softirq_exit(volatile u64 *ctx)
 {
     u64 vector = ctx[0];
-    int zero = 0;
-    struct softirqs *n = softirqs.lookup(&zero);
-    if (n && vector < 4)
-        n->seen[vector]++;
     struct here *at = here();
+    if (at && vector < 4)
+        at->softirqs[vector]++;
     if (at && (at->packet | at->dirty | at->ready | at->knocks))
         leave_packet(at);
     return 0;
@@ -244,7 +293,7 @@ static __always_inline u64 no_space(u64 sk)
 static __always_inline void tell_writers(struct here *at)
 {
     u64 sk = at->dirty;
-    struct followed *f = sockets.lookup(&sk);
+    struct followed *f = socket_entry(sk);
     if (!f || no_space(sk))
         return;
     at->full = 0;
@@ -256,7 +305,7 @@ static __always_inline void tell_writers(struct here *at)
     }
     head(&e->head, SOCKET_WRITABLE, sk, cookie, -1);
     at->ready = e->head.time;
-    snapshot((void *)e, sk, sk, 0);
+    snapshot((void *)e, sk, sk, 0, 0);
     socket_done(e);
     tell_readers(sk, cookie, skc_state(sk, 0), sk_shutdown(sk, 0), sk_wq(sk, 0));
 }
@@ -281,7 +330,7 @@ static __always_inline void look_at_dirty(struct here *at)
         tell_writers(at);
     u64 sk = at->dirty;
     at->dirty = at->full = 0;
-    struct followed *f = sockets.lookup(&sk);
+    struct followed *f = socket_entry(sk);
     if (!f)
         return;
     u64 cookie = f->cookie;
@@ -291,6 +340,6 @@ static __always_inline void look_at_dirty(struct here *at)
         return;
     }
     head(&e->head, SOCKET_QUEUES, sk, cookie, -1);
-    snapshot(e, sk, sk, 0);
+    snapshot(e, sk, sk, 0, 0);
     socket_done(e);
 }

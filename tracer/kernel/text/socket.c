@@ -25,6 +25,10 @@ BPF_TABLE("lru_hash", struct port_key, u64, listeners, 4096);
 
 static __always_inline void note_listener(u64 sk)
 {
+    struct settings *s = asked_for();
+    if (!s || s->listener == sk)                            /* most often it is the same one again */
+        return;
+    s->listener = sk;
     struct port_key key = { sock_netns(sk, 0), skc_num(sk, 0) };
     u64 *known = listeners.lookup(&key);
     if (known)
@@ -35,6 +39,9 @@ static __always_inline void note_listener(u64 sk)
 
 static __always_inline void forget_listener(u64 sk)
 {
+    struct settings *s = asked_for();
+    if (s)
+        s->listener = 0;
     struct port_key key = { sock_netns(sk, 0), skc_num(sk, 0) };
     u64 *known = listeners.lookup(&key);
     if (known && *known == sk)
@@ -79,6 +86,9 @@ static __always_inline int strangers_child(u32 netns, u32 port)
     return strange && *strange;
 }
 
+/* Queues and windows are left out where nobody asked for them. */
+static __always_inline int brief(void) { struct settings *s = asked_for(); return s && !s->queues; }
+
 static __always_inline void state_record(u64 sk, u64 cookie, int old, int new, u32 port)
 {
     struct socket_state *e = socket_record();
@@ -88,7 +98,7 @@ static __always_inline void state_record(u64 sk, u64 cookie, int old, int new, u
     }
     head(&e->head, SOCKET_STATE, sk, cookie, -1);
     u64 tp = tcp_of(sk);
-    snapshot((void *)e, sk, tp, TYPED);
+    snapshot((void *)e, sk, tp, TYPED, brief());
     if (UNLIKELY(old == TCP_LISTEN && new == TCP_SYN_RECV)) {
         struct here *at = here();
         if (at && at->packet && at->dport == port && !e->dport) {
@@ -98,7 +108,7 @@ static __always_inline void state_record(u64 sk, u64 cookie, int old, int new, u
             e->saddr[0] = at->dst[0]; e->saddr[1] = at->dst[1];
             e->daddr[0] = at->src[0]; e->daddr[1] = at->src[1];
         }
-        e->known = 4;                                       /* still a copy of the listener, but for the buffers */
+        e->known &= 4;                                      /* still a copy of the listener, but for the buffers */
     }
     e->old = old;
     e->new = new;
@@ -115,7 +125,7 @@ int on_inet_sock_set_state(volatile u64 *ctx)
     if (sk_protocol(sk, TYPED) != 6)
         return 0;
     u64 key = sk;
-    struct followed *f = sockets.lookup(&key);
+    struct followed *f = socket_entry(key);
     u32 port = skc_num(sk, TYPED), netns = sock_netns(sk, TYPED);
     u64 cookie = 0;
     /* inet_csk_clone_lock() copies the request's cookie over the child's just after this: do not give it one now */
@@ -126,7 +136,7 @@ int on_inet_sock_set_state(volatile u64 *ctx)
         u64 now = child ? 0 : cookie_now(sk);
         if (!now || now != f->cookie) {
             listens_no_more(f);
-            sockets.delete(&key);
+            unfollow(key);
             f = NULL;
         }
     }
@@ -161,7 +171,9 @@ int on_inet_sock_set_state(volatile u64 *ctx)
         note_listener(key);
     /* these come with sk_state_change(), which wakes readers and writers without sk_data_ready (tcp_finish_connect,
      * tcp_fin, tcp_reset) */
-    if ((old == TCP_SYN_SENT && new == TCP_ESTABLISHED) || new == TCP_CLOSE_WAIT || (new == TCP_CLOSE && old != TCP_LISTEN))
+    struct settings *s = asked_for();
+    if (s && s->readiness && ((old == TCP_SYN_SENT && new == TCP_ESTABLISHED) || new == TCP_CLOSE_WAIT ||
+                              (new == TCP_CLOSE && old != TCP_LISTEN)))
         tell_readers(key, cookie, new, sk_shutdown(sk, TYPED), sk_wq(sk, TYPED));
     return 0;
 }
@@ -170,12 +182,12 @@ int on_inet_sock_set_state(volatile u64 *ctx)
 int on_tcp_destroy_sock(volatile u64 *ctx)
 {
     u64 sk = ctx[0], key = sk;
-    struct followed *f = sockets.lookup(&key);
+    struct followed *f = socket_entry(key);
     if (!f)
         return 0;
     u64 cookie = f->cookie;
     listens_no_more(f);
-    sockets.delete(&key);
+    unfollow(key);
     struct here *at = here();
     if (at && at->dirty == key)
         at->dirty = 0;
@@ -184,7 +196,7 @@ int on_tcp_destroy_sock(volatile u64 *ctx)
         return lost(SOCKET);
     head(&e->head, SOCKET_DESTROY, key, cookie, -1);
     u64 tp = tcp_of(sk);
-    snapshot((void *)e, sk, tp, TYPED);
+    snapshot((void *)e, sk, tp, TYPED, brief());
     if (tp && !e->sport)
         e->sport = __builtin_bswap16(inet_sport(tp, TYPED && !CAST));
     socket_done(e);
@@ -207,7 +219,7 @@ int on_sk_data_ready(volatile u64 *ctx)
         if (at)
             at->ready = e->head.time;
         u64 tp = tcp_of(sk);
-        snapshot((void *)e, sk, tp, TYPED);
+        snapshot((void *)e, sk, tp, TYPED, 0);
         socket_done(e);
     } else {
         lost(SOCKET);

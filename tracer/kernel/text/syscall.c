@@ -82,7 +82,7 @@ static __always_inline int examine(struct call *c, u32 what, s32 fd, u64 regs)
         if (!c->sk)
             return 0;
         c->cookie = cookie_of_call(c->sk, current);
-        if (!current && !sockets.lookup(&c->sk))
+        if (!current && !socket_entry(c->sk))
             return 0;
         met(tgid);
         return 1;
@@ -209,7 +209,7 @@ static __always_inline int queues(struct call *c, int took, s32 fd, u64 child, u
     if (!e)
         return lost(SOCKET);
     head(&e->head, took ? ACCEPT_TAKEN : SOCKET_QUEUES, c->sk, c->cookie, c->fd);
-    snapshot((void *)e, c->sk, c->sk, 0);
+    snapshot((void *)e, c->sk, c->sk, 0, 0);
     e->child = child;
     e->child_cookie = child_cookie;
     e->child_fd = fd;
@@ -260,7 +260,7 @@ int on_sys_exit(volatile u64 *ctx)
     if (begun && begun->what == what) {
         c = *begun;
         begun->what = 0;
-        struct followed *f = c.sk ? sockets.lookup(&c.sk) : NULL;
+        struct followed *f = c.sk ? socket_entry(c.sk) : NULL;
         if (f && f->cookie)
             c.cookie = f->cookie;                           /* connect() and listen() have given it one */
     } else if (call == CALL_SOCKET || !examine(&c, what, regs_arg0(regs, TYPED), regs)) {
@@ -299,7 +299,7 @@ int on_sys_exit(volatile u64 *ctx)
         return ret ? 0 : epoll_control(&c, regs, other, other_sk, other_cookie, ep);
     }
     int took = accepts && ret >= 0;
-    if (c.sk && (took || ((what & CALL_DATA) && sockets.lookup(&c.sk))))
+    if (c.sk && (took || ((what & CALL_DATA) && socket_entry(c.sk))))
         return queues(&c, took, other, other_sk, other_cookie);
     return 0;
 }

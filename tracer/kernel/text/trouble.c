@@ -14,7 +14,7 @@ int on_tcp_retransmit_skb(volatile u64 *ctx)
     if (!e)
         return lost(SOCKET);
     head(&e->head, SOCKET_RETRANSMIT, sk, cookie, -1);
-    snapshot((void *)e, sk, sk, 0);
+    snapshot((void *)e, sk, sk, 0, 0);
     e->seq = skb_cb_seq(skb + AT_skb_cb, 0);
     e->end_seq = skb_cb_end(skb + AT_skb_cb, 0);
     socket_done(e);
@@ -86,7 +86,7 @@ int on_socket_timer(volatile u64 *ctx)
     if (!e)
         return lost(SOCKET);
     head(&e->head, SOCKET_TIMER, sk, cookie, -1);
-    snapshot((void *)e, sk, sk, 0);
+    snapshot((void *)e, sk, sk, 0, 0);
     e->timer = what;
     e->probes = icsk_probes_out(sk, 0);
     socket_done(e);
@@ -108,7 +108,7 @@ int on_tcp_cong_state_set(volatile u64 *ctx)
     if (!e)
         return lost(SOCKET);
     head(&e->head, SOCKET_CONGESTION, sk, cookie, -1);
-    snapshot((void *)e, sk, sk, 0);
+    snapshot((void *)e, sk, sk, 0, 0);
     e->ca_next = next;
     socket_done(e);
     return 0;
@@ -187,7 +187,7 @@ int on_tcp_send_reset(volatile u64 *ctx)
     struct pair p = {};
     u64 cookie = 0;
     if (whole) {
-        struct followed *f = sockets.lookup(&sk);
+        struct followed *f = socket_entry(sk);
         pair_of(&p, sk, 0);
         if (!f && !followed_tuple(&p))
             return 0;
@@ -234,7 +234,7 @@ int on_tcp_receive_reset(volatile u64 *ctx)
     if (!e)
         return lost(SOCKET);
     head(&e->head, RESET_RECEIVED, sk, cookie, -1);
-    snapshot((void *)e, sk, sk, 0);
+    snapshot((void *)e, sk, sk, 0, 0);
     socket_done(e);
     return 0;
 }
@@ -262,7 +262,7 @@ int on_kfree_skb(volatile u64 *ctx)
     pair_in(&p, &s, netns_of(skb, sk), !outgoing);
     if (!followed_tuple(&p))
         return 0;
-    struct followed *f = sk ? sockets.lookup(&sk) : NULL;
+    struct followed *f = sk ? socket_entry(sk) : NULL;
     int known = f && skc_dport(sk, 0);
     u64 cookie = known ? f->cookie : 0;
     struct segment_dropped *e = object_record();
@@ -295,7 +295,7 @@ static __always_inline void knocked_in_vain(struct here *at)
     if (!known || !at->packet)
         return;
     u64 sk = *known;
-    struct followed *f = sockets.lookup(&sk);
+    struct followed *f = socket_entry(sk);
     if (!f || skc_state(sk, 0) != TCP_LISTEN)
         return;
     u32 most = sk_max_ack_backlog(sk, 0);
@@ -309,7 +309,7 @@ static __always_inline void knocked_in_vain(struct here *at)
         return;
     }
     head(&e->head, full ? ACCEPT_OVERFLOW : REQUEST_OVERFLOW, sk, cookie, -1);
-    snapshot((void *)e, sk, sk, 0);
+    snapshot((void *)e, sk, sk, 0, 0);
     e->peer[0] = at->src[0];
     e->peer[1] = at->src[1];
     e->peer_port = at->sport;

@@ -1,0 +1,72 @@
+"""The tables of followed sockets and tuples: with two sets for all sockets nearly every one finds them full."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, defaultdict
+
+import pytest
+
+from tests.kernel.conftest import Play
+from tracer.kernel import source as source_module
+from tracer.kernel.attach import Mode
+from tracer.kernel.btf import KernelTypes
+from tracer.kernel.probes import Group
+from tracer.kernel.program import program_text
+from tracer.kernel.source import Filter, KernelSource
+from tracer.kinds import Ring
+from tracer.states import State
+
+pytestmark = pytest.mark.kernel
+
+MANY = """
+import socket
+listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+for _ in range(2):
+    clients = [socket.create_connection(listener.getsockname()) for _ in range(60)]
+    servers = [listener.accept()[0] for _ in clients]
+    for one, other in zip(clients, servers):
+        one.send(b"a"); other.recv(9); one.close()
+        assert other.recv(9) == b""
+        other.close()
+listener.close()
+"""
+CONNECTIONS = 120
+
+
+def small_tables(types: KernelTypes, mode: Mode, pages: dict[Ring, int], *, casts: bool = True) -> str:
+    text = program_text(types, mode, pages, casts=casts)
+    for large, small in (
+        ("#define SOCKET_BITS 15", "#define SOCKET_BITS 1"),
+        ("#define PAIR_BITS 15", "#define PAIR_BITS 6"),
+    ):
+        assert text.count(large) == 1
+        text = text.replace(large, small)
+    return text
+
+
+@pytest.mark.parametrize("small", [False, True], ids=["as they are", "two sets"])
+def test_each_socket_is_followed_from_its_first_state_to_its_end(
+    run: Play, monkeypatch: pytest.MonkeyPatch, small: bool
+) -> None:
+    if small:
+        monkeypatch.setattr(source_module, "program_text", small_tables)
+    source = KernelSource(frozenset({Group.STATES, Group.TIMERS, Group.PACKETS}))
+    source.start(Filter(parents=frozenset({os.getpid()})))
+    own = source.own_rings
+    seen = run(source, MANY)
+    if not own:
+        pytest.skip("the tables are the kernel's own maps here")
+    now: dict[int, list[str]] = defaultdict(list)
+    told: Counter[tuple[str, ...]] = Counter()
+    for row in seen.of("socket:state", "socket:destroy"):
+        if row["name"] == "socket:state":
+            now[row["own_addr"]].append(State(row["new"]).name)
+        else:
+            told[tuple(now.pop(row["own_addr"]))] += 1
+    assert not now
+    client = ("SYN_SENT", "ESTABLISHED", "FIN_WAIT1", "FIN_WAIT2", "CLOSE")
+    server = ("SYN_RECV", "ESTABLISHED", "CLOSE_WAIT", "LAST_ACK", "CLOSE")
+    assert told[client] == told[server] == CONNECTIONS
+    assert told["LISTEN", "CLOSE"] == 1
+    assert len(seen.of("timewait:born")) == CONNECTIONS
