@@ -7,10 +7,12 @@
 Two processes of this file's own do the work: `connect` opens a connection, echoes once and closes, each time to another
 loopback address (one four-tuple range would run out of ports and hide all cost); `echo` goes back and forth on one
 connection. Both are kept on one processor, the last: else a machine with nothing else to do falls asleep between two
-messages, a tool that keeps it awake makes the work faster, and nothing can be said. It is done in slices of a tenth of
-a second: some without the tool, some with it, some without again, and of each the median counts, so that what else the
-machine does meets all three and is thrown out where it is short. A round gives with / without; of the rounds the
-median, and the lowest and highest, are printed. Three numbers a tool, as more than without it:
+messages, a tool that keeps it awake makes the work faster, and nothing can be said. It is done in slices of a few
+hundredths of a second: two seconds without the tool, two with it, two without again, and of each the median counts, so
+that what else the machine does meets all three and is thrown out where it is short. A round gives with / without; of
+the rounds the median, and the lowest and highest, are printed. Where the machine is shared the three are too far apart
+for less than a tenth to be told from nothing in a few rounds: bench/probe_parts.py puts our own probes on and off from
+one moment to the next. Three numbers a tool, as more than without it:
 
   work      processor time charged to the working processes. Probes run on their account: over loopback both ends of the
             stack do too, in the softirq that ends the sender's system call. Hardly depends on what else is running
@@ -48,10 +50,10 @@ from tracer.kernel.source import Filter, KernelSource
 from tracer.kernel.symbols import addresses
 
 PORT: Final = 7117
-SLICES: Final = {"connect": 2000, "echo": 10000}
-"""Operations in one slice: about a tenth of a second."""
+SLICES: Final = {"connect": 250, "echo": 2000}
+"""Operations in one slice: some hundredths of a second."""
 LIFECYCLE: Final = ["states", "timers", "packets"]
-MOST: Final = 7
+MOST: Final = 40
 ENOUGH: Final = 2.0
 """Slices measured in a row, fewer when they took so many seconds."""
 DOCS: Final = Path(__file__).parents[1] / "docs" / "overhead.md"
@@ -207,14 +209,18 @@ def _running(command: list[str], folder: str) -> Iterator[int | None]:
 
 
 def _slices(work: Work, what: str, tool: int | None = None) -> tuple[float, ...]:
-    """Processor time of the work, time, and processor time of both: medians of some slices, as many as fit."""
-    work.run(what, SLICES[what] // 10)
+    """Processor time of the work, time, and processor time of both: medians of some slices, as many as fit.
+
+    Of the tool's own processor time the mean: it may do its work once in a while.
+    """
+    work.run(what, SLICES[what])
     found: list[tuple[float, ...]] = []
     until = time.monotonic() + ENOUGH
     while len(found) < MOST and (not found or time.monotonic() < until):
         took, spent, tools = work.run(what, SLICES[what], tool)
-        found.append((spent, took, spent + tools))
-    return tuple(statistics.median(column) for column in zip(*found, strict=True))
+        found.append((spent, took, tools))
+    spent, took, tools = zip(*found, strict=True)
+    return statistics.median(spent), statistics.median(took), statistics.median(spent) + statistics.mean(tools)
 
 
 def measure(work: Work, command: list[str], what: str, folder: str) -> tuple[float, ...] | str:

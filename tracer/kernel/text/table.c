@@ -41,9 +41,11 @@ static __always_inline u64 same(u64 one, u64 other)
 static __always_inline u64 number(u64 pointer)
 {
     struct settings *s = asked_for();
-    u64 by = s ? *(volatile u64 *)&s->nought & 8 : 0;
     volatile u64 two[2] = {};
     u64 place = (u64)two;
+    if (!s)
+        return 2;                                           /* nobody's address; some verifiers do not know that it is there */
+    u64 by = *(volatile u64 *)&s->nought & 8;
     asm volatile("%0 += %1" : "+r"(place) : "r"(by));       /* not by or, as the compiler would */
     *(volatile u64 *)place = pointer;
     return *(volatile u64 *)place;
