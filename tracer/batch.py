@@ -21,7 +21,9 @@ from tracer.kinds import KINDS, Evidence, Source
 
 Table = NDArray[np.void]
 TEXT_FIELDS: Final[dict[int, tuple[str, ...]]] = {
-    NUMBER[kind.name]: names for kind in KINDS if (names := tuple(f.name for f in kind.fields if f.type == "text"))
+    NUMBER[kind.name]: names
+    for kind in KINDS
+    if (names := tuple(f.name for f in kind.fields if f.type == "text"))
 }
 """The text fields of each kind that has any, by number."""
 

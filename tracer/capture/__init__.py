@@ -1,10 +1,10 @@
 """Captures: pcap and pcapng files and pipes as rows of decoded TCP segments.
 
-with open_capture("trace.pcapng.gz") as capture:
-    for block in capture.blocks():
-        analyse(block.segments)
-    for note in capture.notes:
-        print(note)
+    with open_capture("trace.pcapng.gz") as capture:
+        for block in capture.blocks():
+            analyse(block.segments)
+        for note in capture.notes:
+            print(note)
 """
 
 from tracer.capture.blocks import Block, Frame, Journal

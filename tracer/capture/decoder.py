@@ -126,7 +126,9 @@ class Decoder:
         merged: NDArray[Any] = np.insert(rows, np.searchsorted(segments, where), extra)
         return merged
 
-    def _fragments(self, buf: bytearray, base: int, first: int, frames: Frames, ip: Ints, stop: Ints) -> list[_Whole]:
+    def _fragments(
+        self, buf: bytearray, base: int, first: int, frames: Frames, ip: Ints, stop: Ints
+    ) -> list[_Whole]:
         """Hand the fragments over in order; (index of the packet, its row) for each that completed a segment."""
         done: list[_Whole] = []
         for index in np.flatnonzero(frames.outcome == FRAGMENT).tolist():

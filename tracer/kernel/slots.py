@@ -37,10 +37,11 @@ Hold = Callable[[NDArray[np.uint8]], NDArray[np.bool_]]
 
 
 def slots_of(ring: Ring, size: int, cpus: int) -> int:
-    """Slots of one processor's part of a ring of ``size`` bytes, which is what two busy processors are to share.
+    """Slots of one processor's part where a ring of ``size`` bytes is asked for.
 
-    A program and its peer keep one or two processors busy, so these have as much as if the ring were theirs; all parts
-    together take twice the size, or more where there are very many processors.
+    A program and its peer keep one or two processors busy: on two, each has a whole ring's size (with half of it a
+    recorder that stood still for a second has lost events). All parts together take twice the size, or more where there
+    are very many processors.
     """
     return max(size * 2 // min(max(cpus, 2), 2 * _LEAST) // STRIDE[ring], 1)
 

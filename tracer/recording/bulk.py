@@ -238,11 +238,7 @@ class Bulk:
             start = stop
 
     def _look_up(
-        self,
-        batch: Batch,
-        groups: NDArray[np.int64],
-        bases: NDArray[np.int64],
-        flat: loops.Flat,
+        self, batch: Batch, groups: NDArray[np.int64], bases: NDArray[np.int64], flat: loops.Flat,
         directions: NDArray[np.int64],
     ) -> NDArray[np.int64]:
         """The phrase of each event."""

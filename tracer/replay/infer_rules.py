@@ -154,7 +154,9 @@ def _under_way(end: End, time: int) -> bool:
 # SYN
 
 
-def _begin(s: End, r: End, log: Tables, time: int, seq: int, ack: int, flags: int, length: int, wscale: int) -> None:
+def _begin(
+    s: End, r: End, log: Tables, time: int, seq: int, ack: int, flags: int, length: int, wscale: int
+) -> None:
     """A SYN proves that its sender opens, or that what was deduced of it since is wrong."""
     shows = SYN_RECV if flags & ACK else SYN_SENT
     crossed = s.proven == SYN_SENT and flags & ACK
@@ -318,7 +320,9 @@ def _syn_arrives(r: End, log: Tables, time: int, ack: int, flags: int) -> None:
 # RST
 
 
-def _reset(s: End, r: End, log: Tables, time: int, seq: int, ack: int, flags: int, expected: int, known: int) -> None:
+def _reset(
+    s: End, r: End, log: Tables, time: int, seq: int, ack: int, flags: int, expected: int, known: int
+) -> None:
     """An RST: its sender has no connection any more; its receiver loses it where the RST is acceptable."""
     r_loses = r.state != CLOSE and _acceptable_reset(s, r, seq, ack, flags, expected, known)
     s_closes = s.state != CLOSE and not _answers_wrong_ack(s, r, seq, flags)
