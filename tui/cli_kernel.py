@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from scenarios import eyes
 from scenarios.stage import Ground
-from tracer.kernel.source import KernelError, KernelSource, Status
+from tracer.kernel.hooks import Status
+from tracer.kernel.source import KernelError, KernelSource
 from tui.feed import Probe
 
 

@@ -328,14 +328,14 @@ def test_what_is_missing_switches_off_its_row_alone(run: Play, monkeypatch: pyte
 
 
 def test_without_typed_tracepoints_raw_ones_do(run: Play, monkeypatch: pytest.MonkeyPatch) -> None:
-    attach = attach_module.attach
+    load = attach_module.load
 
-    def refuse(name: str, hook: str, code: bytes, mode: Mode, number: int, *, fentry: bool) -> attach_module.Attached:
+    def refuse(name: str, code: bytes, mode: Mode, number: int, *, fentry: bool) -> int:
         if mode is Mode.TP_BTF:
             raise attach_module.AttachError("no typed tracepoints here")
-        return attach(name, hook, code, mode, number, fentry=fentry)
+        return load(name, code, mode, number, fentry=fentry)
 
-    monkeypatch.setattr("tracer.kernel.source.attach", refuse)
+    monkeypatch.setattr("tracer.kernel.hooks.load", refuse)
     source = KernelSource()
     source.start(Filter(parents=frozenset({os.getpid()})))
     assert source.running_mode is Mode.RAW_TP and all(row.on for row in source.status())

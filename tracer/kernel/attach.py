@@ -149,12 +149,11 @@ def load(name: str, instructions: bytes, mode: Mode | InProgram, btf_id: int = 0
         raise AttachError(f"{name}: {error.strerror}: {words}") from error
 
 
-def attach(name: str, hook: str, instructions: bytes, mode: Mode, btf_id: int = 0, *, fentry: bool = False) -> Attached:
-    """Load a program and hang it on the tracepoint `hook`; `fentry`: on the entry of the function `hook`.
+def hang(name: str, hook: str, program: int, mode: Mode, *, fentry: bool = False) -> Attached:
+    """Hang a loaded program on the tracepoint `hook`; `fentry`: on the entry of the function `hook`.
 
-    Raises `AttachError`; leaves nothing behind then.
+    It is the answer's from then on; raises `AttachError`, and has closed it then.
     """
-    program = load(name, instructions, mode, btf_id, fentry=fentry)
     text = ctypes.create_string_buffer(hook.encode())
     try:
         # a typed program knows its hook by its BTF id already: the name stays empty
@@ -164,6 +163,11 @@ def attach(name: str, hook: str, instructions: bytes, mode: Mode, btf_id: int = 
         os.close(program)
         raise AttachError(f"{name}: {hook}: {error.strerror}") from error
     return Attached(name, hook, mode, program, link)
+
+
+def attach(name: str, hook: str, instructions: bytes, mode: Mode, btf_id: int = 0, *, fentry: bool = False) -> Attached:
+    """`load` and `hang`. Raises `AttachError`; leaves nothing behind then."""
+    return hang(name, hook, load(name, instructions, mode, btf_id, fentry=fentry), mode, fentry=fentry)
 
 
 def map_update(fd: int, key: bytes, value: bytes) -> None:

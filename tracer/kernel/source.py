@@ -5,21 +5,20 @@ What the programs write is read in `rings`.
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
 from tracer.batch import Batch, merge
-from tracer.kernel.attach import Attached, AttachError, Mode, attach, map_delete, map_keys, map_update
+from tracer.kernel.attach import Attached, AttachError, Mode, hang, load, map_delete, map_keys, map_update
 from tracer.kernel.bcc_import import BccMissing
-from tracer.kernel.btf import BtfError, KernelTypes
+from tracer.kernel.btf import BtfError, KernelTypes, Prototype
 from tracer.kernel.compile import CompileError, compile_text
 from tracer.kernel.doctor import capabilities, missing_rights, too_old
-from tracer.kernel.fields import FIELDS, find
+from tracer.kernel.hooks import Kernel, Status, put_on
 from tracer.kernel.image import Image, Images, Loaded
-from tracer.kernel.probes import ALL_GROUPS, PROBES, SYMBOLS, Group, Hook, Probe
+from tracer.kernel.probes import ALL_GROUPS, SYMBOLS, Group
 from tracer.kernel.program import PLACEHOLDER, own_rings, program_text
 from tracer.kernel.reasons import Reasons
 from tracer.kernel.ring import Tally
@@ -34,7 +33,6 @@ from tracer.session import Losses
 
 FOLLOW: Final = 1
 INHERIT: Final = 2
-_ESSENTIAL: Final = Group.STATES
 _WITH_QUEUES: Final = frozenset({Group.QUEUES, Group.RESETS})
 """With one of these a change of state tells the socket's queues and windows, too: a RST's reason may be unread data."""
 _WAYS: Final = ((Mode.TP_BTF, True), (Mode.TP_BTF, False), (Mode.RAW_TP, False))
@@ -65,18 +63,6 @@ class Filter:
     """The whole machine, but for this process."""
 
 
-@dataclass(frozen=True)
-class Status:
-    """One probe: on, or off and why; or on, and why not the kind of event that `Probe.partly` names."""
-
-    probe: Probe
-    hook: Hook | None
-    on: bool
-    why: str = ""
-    missed: int = 0
-    """Runs that the kernel skipped because the same program was already running on that processor."""
-
-
 @dataclass
 class KernelSource:
     """The probes of this machine. `start` puts them on, `drain` brings events, `stop` takes everything off.
@@ -101,6 +87,8 @@ class KernelSource:
         self.unseen: dict[str, int] = {}
         """After `stop`: softirqs in which no probe was run, by vector, as far as that can be known."""
         self._seeder = Seeder()
+        self._exits: Prototype | None = None
+        self._onlooker: int | None = None
 
     # Starting
 
@@ -136,28 +124,26 @@ class KernelSource:
         self.running_mode, self.casts, self.own_rings = mode, casts, own
         self._fill_maps(followed)
         self._rings = Rings(self._module, self.ring_bytes, Reasons(types), own=own)
-        self._status = [self._put_on(probe, types, symbols, mode) for probe in PROBES]
+        groups = self.groups | {Group.PROCESSES}  # forks decide who is followed: always on
+        self._status = put_on(groups, self._module, Kernel(types, symbols, mode, casts), self._attached)
         if any(program.name == "on_softirq_exit" for program in self._attached):
             self._softirqs = Softirqs.of_map(self._map("cpu_here"), self._module.value_size("cpu_here"))
             self._softirqs.begin()
-        processes = followed.processes | followed.members
-        with self._looking_on(types, mode) if processes else contextlib.nullcontext():
+        self._exits = types.tracepoint("sys_exit")
+        self._show(followed.processes | followed.members)
+
+    def _show(self, processes: Collection[int]) -> None:
+        """Take in the sockets that these processes have, by a program at the exits of calls that only sees this."""
+        if self._module is None or self._exits is None or not processes:
+            return
+        if self._onlooker is None:
+            self._onlooker = load("on_shown", self._module.program("on_shown"), self.running_mode, self._exits.btf_id)
+        looking = hang("on_shown", "sys_exit", os.dup(self._onlooker), self.running_mode)
+        try:
             for process in processes:
                 self._seeder.show(process)
-
-    @contextlib.contextmanager
-    def _looking_on(self, types: KernelTypes, mode: Mode) -> Iterator[None]:
-        """While sockets are shown: where calls are not recorded, a program at their exits that only sees these."""
-        exits = types.tracepoint("sys_exit")
-        if exits is None or any(program.name == "on_sys_exit" for program in self._attached):
-            yield
-            return
-        assert self._module is not None
-        program = attach("on_shown", "sys_exit", self._module.program("on_shown"), mode, exits.btf_id)
-        try:
-            yield
         finally:
-            program.close()
+            looking.close()
 
     def _made(self, image: Image, constants: dict[int, int], *, own: bool) -> Loaded:
         """The maps; where there is no room for larger rings than usual, with the usual ones."""
@@ -172,37 +158,6 @@ class KernelSource:
                 raise
             self.ring_bytes = dict(DEFAULT_BYTES)
             return Loaded(image, constants, entries())
-
-    def _put_on(self, probe: Probe, types: KernelTypes, symbols: dict[str, int], mode: Mode) -> Status:
-        assert self._module is not None
-        if probe.group not in self.groups | {Group.PROCESSES}:  # forks decide who is followed: always on
-            return Status(probe, None, False, "not asked for")
-        rows = {row.accessor: row for row in FIELDS}
-        lacking = [name for name in probe.needs if find(types, rows[name]) is None]
-        if lacking:
-            return Status(probe, None, False, f"this kernel has no {', '.join(rows[lacking[0]].paths)}")
-        unknown = "the address of {} is not to be had: CAP_SYSLOG is needed, or this kernel lacks it"
-        hidden = [name for name in probe.symbols if name not in symbols]
-        if hidden:
-            return Status(probe, None, False, unknown.format(hidden[0]))
-        part = probe.partly[0]
-        but = unknown.format(part) if part and part not in symbols else ""
-        why = "this kernel has none of: " + ", ".join(hook.name for hook in probe.hooks)
-        for hook in probe.hooks:
-            prototype = None if hook.fentry else types.tracepoint(hook.name)
-            number = types.function(hook.name) if hook.fentry else prototype.btf_id if prototype else None
-            if number is None:
-                continue
-            try:
-                code = self._module.program(probe.program)
-                self._attached.append(attach(probe.program, hook.name, code, mode, number, fentry=hook.fentry))
-            except AttachError as error:
-                if probe.group is _ESSENTIAL or (self.casts and not hook.fentry):
-                    raise  # in another way all the same, perhaps
-                why = str(error)
-                continue
-            return Status(probe, hook, True, but)
-        return Status(probe, None, False, why)
 
     # Who is followed
 
@@ -222,7 +177,7 @@ class KernelSource:
         switches = b"".join(_u32(int(bool(value))) for value in settings)
         rest = _u64(self._seeder.token) + _u32(os.getpid()) + _u32(0)
         rest += _u32(bool(self.groups & _WITH_QUEUES)) + _u32(Group.READINESS in self.groups)
-        rest += bytes(16)  # struct settings (text/table.c)
+        rest += bytes(24)  # struct settings (text/table.c)
         map_update(self._map("settings"), _u32(0), switches + rest)
         for parent in followed.parents:
             self.follow_process(parent, itself=False)
@@ -240,7 +195,7 @@ class KernelSource:
         """From now on follow a process, the sockets that it has, and what it forks, or some of the three."""
         map_update(self._map("tree"), _u32(pid), _u32((INHERIT if children else 0) | (FOLLOW if itself else 0)))
         if itself and sockets and self._attached:
-            self._seeder.show(pid)
+            self._show((pid,))
 
     def unfollow_process(self, pid: int) -> None:
         """No longer; its children and sockets stay followed."""
@@ -309,6 +264,9 @@ class KernelSource:
         if self._rings is not None:
             self._rings.close()
         self._attached, self._softirqs = [], None
+        if self._onlooker is not None:
+            os.close(self._onlooker)
+            self._onlooker = None
         if self._module is not None:
             self._module.close()
             self._module = None

@@ -20,6 +20,10 @@ static u64 (*as_type)(u64 p, u32 btf_id) = (void *)CAST;
 #define LD(T, typed, p, at, btf_id) ((typed) ? *(volatile T *)((p) + (at)) : read_##T((p) + (at)))
 #endif
 
+/* `typed` for a field that is a pointer: of an argument the verifier asks whether it may be trusted then, for which it reads
+ * through all names of the kernel's types, a millisecond at each place. */
+#define POINTER(typed) ((typed) && !CAST)
+
 /* ACCESSORS */
 
 /* Memory that has no struct (the headers of a packet), by words of 32 bits, an even number: pt_regs begins with plain
@@ -86,7 +90,7 @@ static __always_inline struct here *here(void) { int zero = 0; return cpu_here.l
 
 static __always_inline u32 sock_netns(u64 sk, const int typed)
 {
-    return net_inum(skc_net(sk, typed), 0);
+    return net_inum(skc_net(sk, POINTER(typed)), 0);
 }
 
 /* ---- the head that every record begins with; time is taken after the reservation, so ring order is time order here */

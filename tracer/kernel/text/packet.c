@@ -242,7 +242,7 @@ int on_net_dev_start_xmit(volatile u64 *ctx)
     if (UNLIKELY(len < before))
         return 0;
     u32 room = len - skb_data_len(skb, TYPED) - before;
-    return packet(at, 0, skb, dev, from, room, len - before, skb_sk(skb, TYPED));
+    return packet(at, 0, skb, dev, from, room, len - before, skb_sk(skb, POINTER(TYPED)));
 }
 
 /* __netif_receive_skb_core(): told before skb_reset_network_header(); skb->data is the network header */

@@ -152,8 +152,8 @@ int on_inet_sock_set_state(volatile u64 *ctx)
             return 0;
         }
         f = follow(key, 0);
-        if (!f)
-            return 0;
+        if (UNLIKELY(!f))
+            return lost(SOCKET);                            /* the tables are full */
     }
     if (!child && (cookie = cookie_now(sk)))
         f->cookie = cookie;
@@ -174,7 +174,7 @@ int on_inet_sock_set_state(volatile u64 *ctx)
     struct settings *s = asked_for();
     if (s && s->readiness && ((old == TCP_SYN_SENT && new == TCP_ESTABLISHED) || new == TCP_CLOSE_WAIT ||
                               (new == TCP_CLOSE && old != TCP_LISTEN)))
-        tell_readers(key, cookie, new, sk_shutdown(sk, TYPED), sk_wq(sk, TYPED));
+        tell_readers(key, cookie, new, sk_shutdown(sk, TYPED), sk_wq(sk, POINTER(TYPED)));
     return 0;
 }
 
@@ -226,6 +226,6 @@ int on_sk_data_ready(volatile u64 *ctx)
     }
     if (state == TCP_LISTEN)
         note_listener(key);
-    tell_readers(key, cookie, state, sk_shutdown(sk, TYPED), sk_wq(sk, TYPED));
+    tell_readers(key, cookie, state, sk_shutdown(sk, TYPED), sk_wq(sk, POINTER(TYPED)));
     return 0;
 }

@@ -65,7 +65,7 @@ static __always_inline void met(u32 tgid)
 
 static __always_inline int examine(struct call *c, u32 what, s32 fd, u64 regs)
 {
-    int current = followed_current();
+    int current = plain(followed_current());
     u32 tgid = bpf_get_current_pid_tgid() >> 32;
     c->what = what;
     c->fd = -1;
@@ -79,6 +79,7 @@ static __always_inline int examine(struct call *c, u32 what, s32 fd, u64 regs)
         c->sk = sock_of(fd);
         if (!c->sk && (what & CALL_INDEX) == CALL_SPLICE)   /* from a pipe into a socket */
             c->sk = sock_of(c->fd = regs_arg2(regs, TYPED));
+        c->sk = plain(c->sk);
         if (!c->sk)
             return 0;
         c->cookie = cookie_of_call(c->sk, current);
@@ -254,8 +255,6 @@ int on_sys_exit(volatile u64 *ctx)
     if (!known || !*known)
         return 0;
     u32 what = *known, call = what & CALL_INDEX;
-    if (call == CALL_GETSOCKOPT && shown(regs))
-        return 0;
     struct call c = {}, *begun = under_way.lookup(&tid);
     if (begun && begun->what == what) {
         c = *begun;
@@ -273,8 +272,11 @@ int on_sys_exit(volatile u64 *ctx)
         other = ret;
     else if (call == CALL_EPOLL_CTL)
         other = regs_arg2(regs, TYPED);
-    u64 other_sk = sock_of(other);
+    call = plain(call);
+    u64 other_sk = plain(sock_of(other));
     u64 other_cookie = other_sk ? cookie_of_call(other_sk, 1) : 0;
+    other_sk = plain(other_sk);
+    accepts = call == CALL_ACCEPT || call == CALL_ACCEPT4;
     if (call == CALL_SOCKET && other_sk) {
         met(bpf_get_current_pid_tgid() >> 32);
         c.fd = other;

@@ -13,6 +13,7 @@ struct settings {
     u32 queues; u32 readiness;                              /* are asked for also at changes of state */
     u64 nought;                                             /* 0, which the verifier does not know */
     u64 listener;                                           /* that was noted last of all (socket.c) */
+    u64 spares;                                             /* that were ever used */
 };
 BPF_ARRAY(settings, struct settings, 1);
 static __always_inline struct settings *asked_for(void) { int zero = 0; return settings.lookup(&zero); }
@@ -36,9 +37,10 @@ static __always_inline u64 same(u64 one, u64 other)
     return ((x | minus) >> 63) ^ 1;
 }
 
-/* What the verifier takes for a pointer, as a number to reckon with: written to its stack at a place that it does not
- * know beforehand, it is read back as any bytes are. */
-static __always_inline u64 number(u64 pointer)
+/* The same number, but the verifier knows nothing of it: written to its stack at a place that it does not know
+ * beforehand, it is read back as any bytes are. So a pointer can be reckoned with; and ways that differ in such a number
+ * only become one again: it would go through all that follows once for each. */
+static __always_inline u64 plain(u64 pointer)
 {
     struct settings *s = asked_for();
     volatile u64 two[2] = {};
@@ -51,74 +53,105 @@ static __always_inline u64 number(u64 pointer)
     return *(volatile u64 *)place;
 }
 
-/* ---- sockets by address, until they are freed: three to a set; what finds no place is in a hash map, and counted in its
- * set */
+/* ---- sockets by address, until they are freed: three to a set, beside their addresses; what finds no place goes to one of
+ * the spares behind the sets, and a hash map says to which. Wherever it is, an entry is reached by its index, in one look:
+ * for the verifier there is one way then, and all that follows is gone through once */
 
 #define SOCKET_BITS 15                                      /* so many sets */
 #define PLACES 3
+#define SPARES 65536
+#define FIRST_SPARE (4U << SOCKET_BITS)
+#define NOWHERE 0xfff00000U                                 /* and more: behind all */
 #define TAKEN 1                                             /* no address: the entry is being filled in */
-struct socket_set { u64 of[PLACES]; u64 spilled; struct followed entry[PLACES + 1]; }; /* the last: never found */
-BPF_F_TABLE("array", u32, struct socket_set, socket_sets, 1 << SOCKET_BITS, 1 << 10); /* MMAPABLE: begins a page */
-BPF_HASH(spilled_sockets, u64, struct followed, 65536);
+/* a set is a place that says whose the three behind it are, and how many more belong here and are spares */
+union socket_place { struct { u64 of[PLACES]; u64 spilled; } set; struct followed entry; };
+BPF_F_TABLE("array", u32, union socket_place, socket_places, FIRST_SPARE + SPARES, 1 << 10); /* MMAPABLE: begins a page */
+BPF_HASH(spilled_sockets, u64, u32, SPARES);                /* -> index */
+BPF_QUEUE(free_spares, u32, SPARES);                        /* those that were used before; the rest is settings.spares */
 
-static __always_inline struct socket_set *set_of(u64 sk)
-{
-    u32 at = sk * ODD >> (64 - SOCKET_BITS);
-    return socket_sets.lookup(&at);
-}
+static __always_inline u32 set_of(u64 sk) { return sk * ODD >> (64 - SOCKET_BITS) << 2; }
 
 /* Of the places the first that holds this; PLACES for none. */
-static __always_inline u64 place_of(struct socket_set *s, u64 what)
+static __always_inline u64 place_of(union socket_place *s, u64 what)
 {
-    volatile u64 *of = s->of;
+    volatile u64 *of = s->set.of;
     u64 no = same(of[0], what) ^ 1, nor = same(of[1], what) ^ 1;
     return no * (1 + nor * (2 - same(of[2], what)));
 }
 
 static __always_inline struct followed *socket_entry(u64 pointer)
 {
-    u64 sk = number(pointer);
-    struct socket_set *s = set_of(sk);
+    u64 sk = plain(pointer);
+    u32 at = set_of(sk), index = at | NOWHERE;
+    union socket_place *s = socket_places.lookup(&at);
     if (!s)
         return NULL;
     u64 place = place_of(s, sk);
-    if (place < PLACES)
-        return &s->entry[place & 3];
-    return UNLIKELY(s->spilled) ? spilled_sockets.lookup(&sk) : NULL;
+    if (place < PLACES) {
+        index = at + 1 + place;
+    } else if (UNLIKELY(s->set.spilled)) {
+        u32 *spare = spilled_sockets.lookup(&sk);
+        if (spare)
+            index = *spare;
+    }
+    return (struct followed *)socket_places.lookup(&index);
 }
 
-/* One that has no entry. */
+/* A spare that is nobody's; NOWHERE when there is none. */
+static __always_inline u32 new_spare(void)
+{
+    struct settings *s = asked_for();
+    u32 index;
+    if (!s || !free_spares.pop(&index))
+        return s ? index : NOWHERE;
+    u64 number = __sync_fetch_and_add(&s->spares, 1);
+    return number < SPARES ? FIRST_SPARE + number : NOWHERE;
+}
+
+/* One that has no entry. NULL: there are too many already. */
 static __always_inline struct followed *follow(u64 pointer, u64 cookie)
 {
-    struct followed first = { cookie };
-    u64 sk = number(pointer);
-    struct socket_set *s = set_of(sk);
+    u64 sk = plain(pointer);
+    u32 at = set_of(sk), index;
+    union socket_place *s = socket_places.lookup(&at), *entry;
     if (!s)
         return NULL;
     u64 place = place_of(s, 0) & 3;
-    if (place < PLACES && __sync_val_compare_and_swap(&s->of[place], 0, TAKEN) == 0) {
-        s->entry[place] = first;
-        __sync_lock_test_and_set(&s->of[place], sk);        /* only now may it be found */
-        return &s->entry[place];
+    int own = place < PLACES && __sync_val_compare_and_swap(&s->set.of[place], 0, TAKEN) == 0;
+    index = own ? at + 1 + place : new_spare();
+    entry = socket_places.lookup(&index);
+    if (!entry)
+        return NULL;
+    entry->entry = (struct followed){ cookie };
+    if (own) {
+        __sync_lock_test_and_set(&s->set.of[place], sk);    /* only now may it be found */
+    } else {
+        __sync_fetch_and_add(&s->set.spilled, 1);
+        if (spilled_sockets.update(&sk, &index))
+            return NULL;
     }
-    __sync_fetch_and_add(&s->spilled, 1);
-    if (spilled_sockets.update(&sk, &first))
-        __sync_fetch_and_add(&s->spilled, -1);
-    return spilled_sockets.lookup(&sk);
+    return &entry->entry;
 }
 
 static __always_inline void unfollow(u64 pointer)
 {
-    u64 sk = number(pointer);
-    struct socket_set *s = set_of(sk);
+    u64 sk = plain(pointer);
+    u32 at = set_of(sk);
+    union socket_place *s = socket_places.lookup(&at);
     if (!s)
         return;
 #pragma unroll
     for (int i = 0; i < PLACES; i++)
-        if (*(volatile u64 *)&s->of[i] == sk)
-            s->of[i] = 0;
-    if (UNLIKELY(s->spilled) && !spilled_sockets.delete(&sk))
-        __sync_fetch_and_add(&s->spilled, -1);
+        if (*(volatile u64 *)&s->set.of[i] == sk)
+            s->set.of[i] = 0;
+    if (!UNLIKELY(s->set.spilled))
+        return;
+    u32 *spare = spilled_sockets.lookup(&sk);
+    u32 index = spare ? *spare : 0;
+    if (spare && !spilled_sockets.delete(&sk)) {
+        __sync_fetch_and_add(&s->set.spilled, -1);
+        free_spares.push(&index, 0);
+    }
 }
 
 /* ---- tuples by number: eight to a set, each a word, the number with the followed ends in place of its last two bits. A
@@ -164,6 +197,8 @@ static __always_inline void set_ends(u64 key, u32 before, u32 ends)
 }
 
 #else
+static __always_inline u64 plain(u64 number) { return number; }
+
 BPF_HASH(sockets, u64, struct followed, 131072);
 
 static __always_inline struct followed *socket_entry(u64 sk) { return sockets.lookup(&sk); }
