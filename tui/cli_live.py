@@ -15,7 +15,7 @@ import platform
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,10 +31,10 @@ from scenarios.script import Family
 from scenarios.sights import Outcome, evaluate
 from scenarios.stage import Ground, Stage, StageError
 from tracer import __version__
+from tracer.batch import Batch
 from tracer.kernel.clock import measure
 from tracer.recording.writer import Recorder, RecordingError
 from tracer.replay.findings import PacketFindings
-from tracer.replay.infer_events import StateEvents
 from tracer.session import EventSource, Session, Sink
 from tracer.timeline import Timeline
 from tui.cli_checks import judge, tell
@@ -210,7 +210,11 @@ def _watch(request: Request, stage: Stage, ground: Ground) -> LiveFeed:
     sinks: list[Sink] = [recorder] if recorder else []
     if request.form != "screen" and request.recording != "-" and not request.check:  # else that is on standard output
         sinks.append(Printer(request.form, terminal_width()))
-    timed = [StateEvents().extend] if inferring else []
+    timed: list[Callable[[Batch, int | None], Batch]] = []
+    if inferring:
+        from tracer.replay.infer_events import StateEvents  # late: with probes nobody waits for it
+
+        timed.append(StateEvents().extend)
     session = Session(sources, sinks=sinks, derive=[PacketFindings().extend], timed=timed)
     pace = request.pace if request.pace is not None else SCREEN_PACE if request.form == "screen" else 0.0
     play = Play(stage, hold_steps=request.step or request.lesson, pace=pace, listener=reports.hear)

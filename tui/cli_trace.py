@@ -15,7 +15,7 @@ import platform
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import IO, Any, Final
@@ -23,13 +23,13 @@ from typing import IO, Any, Final
 import click
 
 from tracer import __version__
+from tracer.batch import Batch
 from tracer.kernel import others
 from tracer.kernel.rings import DEFAULT_BYTES, RECORDING_BYTES
 from tracer.kernel.source import KernelError, KernelSource
 from tracer.lints import check, summary
 from tracer.recording.writer import Recorder, RecordingError
 from tracer.replay.findings import PacketFindings
-from tracer.replay.infer_events import StateEvents
 from tracer.session import EventSource, Session, Sink
 from tracer.tables.adopt import Adopted
 from tracer.tables.counters import ListenCounters
@@ -200,7 +200,11 @@ def _session(
     if recorder is not None and kernel is not None and request.form == "none" and not request.lints:
         return Session(sources, recorders=[recorder], keep=False)  # nobody looks on: memory stays as it is
     sinks: list[Sink] = [sink for sink in (recorder, printer) if sink is not None]
-    timed = [] if kernel is not None else [StateEvents().extend]
+    timed: list[Callable[[Batch, int | None], Batch]] = []
+    if kernel is None:
+        from tracer.replay.infer_events import StateEvents  # late: with probes nobody waits for it
+
+        timed.append(StateEvents().extend)
     return Session(sources, sinks=sinks, derive=[PacketFindings().extend], timed=timed)
 
 
