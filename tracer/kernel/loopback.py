@@ -62,6 +62,8 @@ class Loopback:
         self._waiting = np.zeros((0, STRIDE[Ring.OBJECT] - HEADER_BYTES), np.uint8)
         self.unmatched = 0
         """Short records that refer to none that is there: left out, so events lost. None is known to come to pass."""
+        self.marked = 0
+        """Marks that were found."""
 
     @property
     def waiting(self) -> bool:
@@ -79,6 +81,7 @@ class Loopback:
         """
         places = np.flatnonzero(_column(objects, "kind") == SENT)
         marked, coming = _marked(objects, places)
+        self.marked += len(marked)
         sent = objects[places]
         pool = sent if self._last is None else np.concatenate((self._last, sent))
         if len(sent):

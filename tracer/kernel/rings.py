@@ -95,6 +95,7 @@ class Rings:
         self._clock = Clock()
         self._order = Order(reasons)
         self._loopback = Loopback()
+        self._marks = 0
         self.more = False
         """Whether the last drain left much: the next one should follow at once."""
 
@@ -122,7 +123,7 @@ class Rings:
                 queue.add(fresh)
             # the next record of a part may be as old as the last one before it
             cutoff = min((cutoff, *(np.uint64(queue.end(part)) for part in unfinished)))
-        if not (self._loopback.waiting or any(len(queue.body) for queue in self._queues.values())):
+        if not self._held:
             return merge([])
         return self._take(cutoff, now if self._open else now + _NEVER)
 
@@ -156,14 +157,20 @@ class Rings:
             lost = {ring: tallies.read(int(ring)).lost for ring in RINGS}
             self._counts = {ring: Tally(reader.written(ring), lost[ring]) for ring in RINGS}
             # arrivals that are a mark in the record of their leaving, and else would be small ones
-            self._counts[Ring.SMALL] = Tally(
-                reader.written(Ring.SMALL) + int(self._here.read()[:, _MARKS].sum()), lost[Ring.SMALL]
-            )
+            self._marks = int(self._here.read()[:, _MARKS].sum())
+            self._counts[Ring.SMALL] = Tally(reader.written(Ring.SMALL) + self._marks, lost[Ring.SMALL])
         return dict(self._counts)
 
     def lost(self) -> int:
-        """Events lost: records refused, and those that could not be understood."""
-        return sum(count.lost for count in self.tallies().values()) + self._loopback.unmatched
+        """Events lost: records refused, those that could not be understood, and in the end marks that came too late."""
+        refused = sum(count.lost for count in self.tallies().values())
+        late = max(self._marks - self._loopback.marked, 0) if not (self._open or self._held) else 0
+        return refused + self._loopback.unmatched + late
+
+    @property
+    def _held(self) -> bool:
+        """Whether there is something that was read and is not handed out yet."""
+        return self._loopback.waiting or any(len(queue.body) for queue in self._queues.values())
 
     def close(self) -> None:
         """No more will be written: take what is there, count for the last time, unmap. Twice is allowed."""
