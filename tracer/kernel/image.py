@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 from platformdirs import user_cache_dir
 
 from tracer.kernel.attach import AttachError, bpf
@@ -36,13 +37,16 @@ _MAP_CREATE, _GET_INFO_BY_FD = 0, 15
 _INFO_BYTES: Final = 88
 _ARRAY: Final = 2
 _INSTRUCTION: Final = np.dtype([("code", "u1"), ("registers", "u1"), ("offset", "<i2"), ("immediate", "<i4")])
-_LOAD_64, _PSEUDO_MAP_FD = 0x18, 1
+_LOAD_64, _PSEUDO_MAP_FD, _PSEUDO_MAP_VALUE = 0x18, 1, 2
 _CALL, _PSEUDO_KFUNC_CALL = 0x85, 2
 KFUNC: Final = 1 << 30
 """Added to the BTF id of a kernel function, the number that the text calls it by: helpers have small numbers."""
+AT: Final = {"settings": 0x5EED_0FAD_5E77_0000}
+"""Addresses by which the text may name the only value of an array, by map: it is loaded, not looked up (since 5.2)."""
+_VALUE_BYTES: Final = 1 << 12
 _KEPT: Final = 6
 """Images in the cache folder; older ones go."""
-_VERSION: Final = "2"
+_VERSION: Final = "3"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +90,10 @@ class Image:
         """From instructions with descriptors in place and the descriptors by map name."""
         names = sorted(descriptors)
         position = {descriptors[name]: index for index, name in enumerate(names)}
-        relocated = {name: _call_kfuncs(_translate(code, position)) for name, code in programs.items()}
+        places = {AT[name]: index for index, name in enumerate(names) if name in AT}
+        relocated = {
+            name: _load_values(_call_kfuncs(_translate(code, position)), places) for name, code in programs.items()
+        }
         return cls(tuple(MapSpec.of(name, descriptors[name]) for name in names), relocated)
 
     def to_json(self) -> str:
@@ -167,7 +174,9 @@ def _no_room(spec: MapSpec, refused: OSError) -> str:
 
 def _translate(code: bytes, numbers: dict[int, int]) -> bytes:
     instructions = np.frombuffer(code, _INSTRUCTION).copy()
-    loads = np.flatnonzero((instructions["code"] == _LOAD_64) & (instructions["registers"] >> 4 == _PSEUDO_MAP_FD))
+    kind = instructions["registers"] >> 4
+    named = (kind == _PSEUDO_MAP_FD) | (kind == _PSEUDO_MAP_VALUE)
+    loads = np.flatnonzero((instructions["code"] == _LOAD_64) & named)
     instructions["immediate"][loads] = [numbers[number] for number in instructions["immediate"][loads].tolist()]
     return instructions.tobytes()
 
@@ -182,15 +191,32 @@ def _call_kfuncs(code: bytes) -> bytes:
     return instructions.tobytes()
 
 
-def _replace(code: bytes, constants: dict[int, int]) -> bytes:
-    """Every BPF_LD_IMM64 of a plain number that is a key loads the value instead. It spans two instructions."""
+def _load_values(code: bytes, places: Mapping[int, int]) -> bytes:
+    """Loads of addresses of `AT`, or from a little behind, load the value of the map whose place in the image is given."""
     instructions = np.frombuffer(code, _INSTRUCTION).copy()
-    immediate = instructions["immediate"].view()
-    for at in np.flatnonzero((instructions["code"] == _LOAD_64) & (instructions["registers"] >> 4 == 0)).tolist():
-        number = int(immediate[at]) & 0xFFFFFFFF | (int(immediate[at + 1]) & 0xFFFFFFFF) << 32
-        if number in constants:
-            immediate[at : at + 2] = struct.unpack("<ii", constants[number].to_bytes(8, "little"))
+    for at, number in _numbers(instructions):
+        place = places.get(number & -_VALUE_BYTES)
+        if place is not None:
+            instructions["registers"][at] |= _PSEUDO_MAP_VALUE << 4
+            instructions["immediate"][at : at + 2] = place, number % _VALUE_BYTES
     return instructions.tobytes()
+
+
+def _replace(code: bytes, constants: dict[int, int]) -> bytes:
+    """Every load of a plain number that is a key loads the value instead."""
+    instructions = np.frombuffer(code, _INSTRUCTION).copy()
+    for at, number in _numbers(instructions):
+        if number in constants:
+            halves = struct.unpack("<ii", constants[number].to_bytes(8, "little"))
+            instructions["immediate"][at : at + 2] = halves
+    return instructions.tobytes()
+
+
+def _numbers(instructions: NDArray[np.void]) -> list[tuple[int, int]]:
+    """Where a BPF_LD_IMM64 loads a plain number, and which. It spans two instructions."""
+    places = np.flatnonzero((instructions["code"] == _LOAD_64) & (instructions["registers"] >> 4 == 0))
+    low, high = (instructions["immediate"][places + i].astype(np.int64) & 0xFFFFFFFF for i in (0, 1))
+    return list(zip(places.tolist(), (low | high << 32).tolist(), strict=True))
 
 
 class Images:

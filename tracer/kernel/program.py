@@ -11,7 +11,7 @@ from tracer.events import c_declarations
 from tracer.kernel.attach import Mode
 from tracer.kernel.btf import KernelTypes
 from tracer.kernel.fields import c_accessors
-from tracer.kernel.image import KFUNC
+from tracer.kernel.image import AT, KFUNC
 from tracer.kernel.probes import SYMBOLS, TEXTS
 from tracer.kernel.ring import HEADER_BYTES
 from tracer.kernel.syscalls import CALL, MAX_NUMBER
@@ -41,6 +41,7 @@ def constants(types: KernelTypes, mode: Mode, pages: dict[Ring, int], *, casts: 
     values = {
         "TYPED": int(mode is Mode.TP_BTF),
         "CAST": KFUNC + _cast(types, mode) if casts and _cast(types, mode) else 0,
+        "SETTINGS": AT["settings"],
         "OWN_RINGS": int(own_rings(types, mode, casts=casts)),
         "HZ": jiffy_rate(),
         "MAX_HEADER": MAX_HEADER_BYTES,

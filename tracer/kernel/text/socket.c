@@ -89,7 +89,7 @@ static __always_inline int strangers_child(u32 netns, u32 port)
 /* Queues and windows are left out where nobody asked for them. */
 static __always_inline int brief(void) { struct settings *s = asked_for(); return s && !s->queues; }
 
-static __always_inline void state_record(u64 sk, u64 cookie, int old, int new, u32 port)
+static __always_inline void state_record(u64 sk, u64 cookie, int old, int new)
 {
     struct socket_state *e = socket_record();
     if (UNLIKELY(!e)) {
@@ -101,7 +101,7 @@ static __always_inline void state_record(u64 sk, u64 cookie, int old, int new, u
     snapshot((void *)e, sk, tp, TYPED, brief());
     if (UNLIKELY(old == TCP_LISTEN && new == TCP_SYN_RECV)) {
         struct here *at = here();
-        if (at && at->packet && at->dport == port && !e->dport) {
+        if (at && at->packet && at->dport == e->sport && !e->dport) {
             addresses_of(at);
             /* the peer is copied from the request after this notice: it is the sender of the packet being processed */
             e->dport = at->sport;
@@ -126,7 +126,6 @@ int on_inet_sock_set_state(volatile u64 *ctx)
         return 0;
     u64 key = sk;
     struct followed *f = socket_entry(key);
-    u32 port = skc_num(sk, TYPED), netns = sock_netns(sk, TYPED);
     u64 cookie = 0;
     /* inet_csk_clone_lock() copies the request's cookie over the child's just after this: do not give it one now */
     int child = old == TCP_LISTEN && new == TCP_SYN_RECV;
@@ -141,6 +140,7 @@ int on_inet_sock_set_state(volatile u64 *ctx)
         }
     }
     if (UNLIKELY(!f)) {
+        u32 port = skc_num(sk, TYPED), netns = sock_netns(sk, TYPED);
         int adopt = child ? followed_port(netns, port) && !strangers_child(netns, port)
                           : old == TCP_CLOSE && (new == TCP_SYN_SENT || new == TCP_LISTEN) && followed_current();
         if (!adopt && !followed_sock_place(sk, netns, port, __builtin_bswap16(skc_dport(sk, TYPED)))) {
@@ -166,7 +166,7 @@ int on_inet_sock_set_state(volatile u64 *ctx)
     } else if (UNLIKELY(!f->learned || new == TCP_LISTEN)) {
         learn(f, sk, new, TYPED);
     }
-    state_record(sk, cookie, old, new, port);
+    state_record(sk, cookie, old, new);
     if (UNLIKELY(new == TCP_LISTEN))
         note_listener(key);
     /* these come with sk_state_change(), which wakes readers and writers without sk_data_ready (tcp_finish_connect,

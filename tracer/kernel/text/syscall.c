@@ -71,8 +71,7 @@ static __always_inline int examine(struct call *c, u32 what, s32 fd, u64 regs)
     c->fd = -1;
     c->sk = c->cookie = 0;
     if (what & CALL_FD) {
-        int zero = 0;
-        struct settings *s = settings.lookup(&zero);
+        struct settings *s = asked_for();
         if (!s || (!current && (!(s->by_port | s->by_cgroup) || tgid == s->ourselves)))
             return 0;
         c->fd = fd;
@@ -221,8 +220,7 @@ static __always_inline int queues(struct call *c, int took, s32 fd, u64 child, u
 /* tracer.kernel.seed shows us a socket of another process: a call of ours whose answer goes to the known address. */
 static __always_inline int shown(u64 regs)
 {
-    int zero = 0;
-    struct settings *s = settings.lookup(&zero);
+    struct settings *s = asked_for();
     if (!s || (u32)(bpf_get_current_pid_tgid() >> 32) != s->ourselves || regs_arg3(regs, TYPED) != s->token)
         return 0;
     u64 sk = sock_of(regs_arg0(regs, TYPED));
