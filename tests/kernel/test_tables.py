@@ -18,6 +18,7 @@ from tracer.kernel.btf import KernelTypes
 from tracer.kernel.probes import Group
 from tracer.kernel.program import program_text
 from tracer.kernel.source import Filter, KernelSource
+from tracer.kernel.syscalls import CALL
 from tracer.kinds import Ring
 from tracer.states import State
 
@@ -91,3 +92,46 @@ def test_a_socket_for_which_there_is_no_room_is_counted(monkeypatch: pytest.Monk
     kept = int((source.drain().heads["kind"] == NUMBER["socket:destroy"]).sum())
     # each is counted once, at its birth: later states are of somebody who is not known
     assert 2 * 3 + 4 <= kept < 2 * CONNECTIONS and kept + source.losses().lost == 2 * CONNECTIONS + 1
+
+
+THREADS = """
+import socket, threading
+listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+def talk(turns=30):
+    for _ in range(turns):
+        with socket.create_connection(listener.getsockname()) as peer, listener.accept()[0] as other:
+            waiting = threading.Thread(target=peer.recv, args=(9,))
+            waiting.start()
+            other.send(b"a")
+            waiting.join()
+threads = [threading.Thread(target=talk) for _ in range(6)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+"""
+
+
+@pytest.mark.parametrize("places", [16384, 2])
+def test_each_call_of_each_thread_has_its_end(run: Play, monkeypatch: pytest.MonkeyPatch, places: int) -> None:
+    """With two places for all threads most find theirs taken by one that waits."""
+
+    def few_places(types: KernelTypes, mode: Mode, pages: dict[Ring, int], *, casts: bool = True) -> str:
+        text = program_text(types, mode, pages, casts=casts)
+        assert text.count("#define CALL_PLACES 16384") == 1
+        return text.replace("#define CALL_PLACES 16384", f"#define CALL_PLACES {places}")
+
+    monkeypatch.setattr(source_module, "program_text", few_places)
+    source = KernelSource(frozenset({Group.STATES, Group.SYSCALLS}))
+    source.start(Filter(parents=frozenset({os.getpid()})))
+    seen = run(source, THREADS)
+    under_way: dict[int, tuple[int, int]] = {}
+    told: Counter[int] = Counter()
+    for row in seen.of("syscall:enter", "syscall:exit"):
+        if row["name"] == "syscall:enter":
+            assert row["tid"] not in under_way, "in two calls at once"
+            under_way[row["tid"]] = row["call"], row["fd"]
+        else:
+            call, fd = under_way.pop(row["tid"])
+            assert call == row["call"] and (fd == row["fd"] or call == CALL["socket"])
+            told[call] += 1
+    assert not under_way
+    assert told[CALL["socket"]] == 181 and told[CALL["connect"]] == 180 and told[CALL["recvfrom"]] == 180

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Final
 
 _SYS_BPF: Final = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "ppc64le": 361, "s390x": 351}
-_MAP_LOOKUP, _MAP_UPDATE, _MAP_DELETE, _MAP_NEXT_KEY, _PROG_LOAD = 1, 2, 3, 4, 5
+_MAP_LOOKUP, _MAP_UPDATE, _PROG_LOAD = 1, 2, 5
 _RAW_TRACEPOINT_OPEN: Final = 17
 _TYPE_KPROBE, _TYPE_RAW_TRACEPOINT, _TYPE_TRACING = 2, 17, 26
 _ATTACH_TRACE_RAW_TP, _ATTACH_TRACE_FENTRY, ATTACH_UPROBE_MULTI = 23, 24, 48
@@ -174,31 +174,6 @@ def map_update(fd: int, key: bytes, value: bytes) -> None:
     """Set map[key] = value. Raises OSError."""
     k, v = ctypes.create_string_buffer(key, len(key)), ctypes.create_string_buffer(value, len(value))
     bpf(_MAP_UPDATE, struct.pack("<IIQQQ", fd, 0, ctypes.addressof(k), ctypes.addressof(v), 0))
-
-
-def map_delete(fd: int, key: bytes) -> bool:
-    """Delete map[key]; False when it was not there."""
-    k = ctypes.create_string_buffer(key, len(key))
-    try:
-        bpf(_MAP_DELETE, struct.pack("<IIQQ", fd, 0, ctypes.addressof(k), 0))
-    except OSError as error:
-        if error.errno == errno.ENOENT:
-            return False
-        raise
-    return True
-
-
-def map_keys(fd: int, size: int) -> list[bytes]:
-    """The keys of a map, `size` bytes each. A key that is deleted meanwhile begins the walk anew: at most 65536."""
-    found: list[bytes] = []
-    before, after = ctypes.create_string_buffer(size), ctypes.create_string_buffer(size)
-    with contextlib.suppress(OSError):  # ENOENT: that was the last
-        while len(found) < 65536:
-            at = ctypes.addressof(before) if found else 0
-            bpf(_MAP_NEXT_KEY, struct.pack("<IIQQQ", fd, 0, at, ctypes.addressof(after), 0))
-            before.raw = after.raw
-            found.append(after.raw)
-    return found
 
 
 def map_lookup(fd: int, key: bytes, size: int) -> bytes | None:

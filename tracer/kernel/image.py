@@ -192,7 +192,7 @@ def _call_kfuncs(code: bytes) -> bytes:
 
 
 def _load_values(code: bytes, places: Mapping[int, int]) -> bytes:
-    """Loads of addresses of `AT`, or from a little behind, load the value of the map whose place in the image is given."""
+    """Loads of addresses of `AT`, or of a little more, load the value of the map whose place in the image is given."""
     instructions = np.frombuffer(code, _INSTRUCTION).copy()
     for at, number in _numbers(instructions):
         place = places.get(number & -_VALUE_BYTES)

@@ -120,6 +120,6 @@ SYMBOLS: Final[tuple[str, ...]] = ("reqsk_timer_handler", "tw_timer_handler", "e
                                     "tcp_write_timer", "tcp_delack_timer", "tcp_keepalive_timer")  # fmt: skip
 """Kernel functions whose addresses the text compares with."""
 
-TEXTS: Final[tuple[str, ...]] = ("common.c", "ring.c", "table.c", "filter.c", "epoll.c", "socket.c", "timer.c",
-                                  "packet.c", "thread.c", "syscall.c", "trouble.c")  # fmt: skip
+TEXTS: Final[tuple[str, ...]] = ("common.c", "ring.c", "table.c", "tree.c", "filter.c", "epoll.c", "socket.c",
+                                  "timer.c", "packet.c", "thread.c", "syscall.c", "trouble.c")  # fmt: skip
 """The pieces of the program text, in the order in which they are put together."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
 from tracer.batch import Batch, merge
-from tracer.kernel.attach import Attached, AttachError, Mode, hang, load, map_delete, map_keys, map_update
+from tracer.kernel.attach import Attached, AttachError, Mode, hang, load, map_update
 from tracer.kernel.bcc_import import BccMissing
 from tracer.kernel.btf import BtfError, KernelTypes, Prototype
 from tracer.kernel.compile import CompileError, compile_text
@@ -28,11 +28,10 @@ from tracer.kernel.slots import map_entries
 from tracer.kernel.softirqs import Softirqs
 from tracer.kernel.symbols import addresses
 from tracer.kernel.syscalls import CALL, DATA_CALLS, EPOLL_CALLS, FD_CALLS, numbers
+from tracer.kernel.tree import FOLLOW, INHERIT, Tree
 from tracer.kinds import Ring
 from tracer.session import Losses
 
-FOLLOW: Final = 1
-INHERIT: Final = 2
 _WITH_QUEUES: Final = frozenset({Group.QUEUES, Group.RESETS})
 """With one of these a change of state tells the socket's queues and windows, too: a RST's reason may be unread data."""
 _WAYS: Final = ((Mode.TP_BTF, True), (Mode.TP_BTF, False), (Mode.RAW_TP, False))
@@ -87,6 +86,7 @@ class KernelSource:
         self.unseen: dict[str, int] = {}
         """After `stop`: softirqs in which no probe was run, by vector, as far as that can be known."""
         self._seeder = Seeder()
+        self._tree: Tree | None = None
         self._exits: Prototype | None = None
         self._onlooker: int | None = None
 
@@ -122,6 +122,7 @@ class KernelSource:
         own = own_rings(types, mode, casts=casts)
         self._module = self._made(image_of(types, mode, casts=casts), constants, own=own)
         self.running_mode, self.casts, self.own_rings = mode, casts, own
+        self._tree = Tree(self._module.map_fd("tree"))
         self._fill_maps(followed)
         self._rings = Rings(self._module, self.ring_bytes, Reasons(types), own=own)
         groups = self.groups | {Group.PROCESSES}  # forks decide who is followed: always on
@@ -193,24 +194,27 @@ class KernelSource:
 
     def follow_process(self, pid: int, *, itself: bool = True, children: bool = True, sockets: bool = True) -> None:
         """From now on follow a process, the sockets that it has, and what it forks, or some of the three."""
-        map_update(self._map("tree"), _u32(pid), _u32((INHERIT if children else 0) | (FOLLOW if itself else 0)))
+        self._followed().put(pid, (INHERIT if children else 0) | (FOLLOW if itself else 0))
         if itself and sockets and self._attached:
             self._show((pid,))
 
     def unfollow_process(self, pid: int) -> None:
         """No longer; its children and sockets stay followed."""
-        map_delete(self._map("tree"), _u32(pid))
+        self._followed().put(pid, 0)
 
     def followed_processes(self) -> set[int]:
         """The processes that are followed now, those forked since included; a process leaves with its last thread."""
-        if self._module is None:
-            return set()
-        return {int.from_bytes(key, "little") for key in map_keys(self._map("tree"), 4)}
+        return set() if self._tree is None else self._tree.followed()
 
     @property
     def tree(self) -> int:
         """Descriptor of the map of followed processes, for probes of another kind. Raises `KernelError`."""
-        return self._map("tree")
+        return self._followed().fd
+
+    def _followed(self) -> Tree:
+        if self._tree is None:
+            raise KernelError("the probes are not on")
+        return self._tree
 
     # Reading
 
@@ -264,6 +268,9 @@ class KernelSource:
         if self._rings is not None:
             self._rings.close()
         self._attached, self._softirqs = [], None
+        if self._tree is not None:
+            self._tree.close()
+            self._tree = None
         if self._onlooker is not None:
             os.close(self._onlooker)
             self._onlooker = None

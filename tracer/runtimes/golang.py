@@ -235,10 +235,11 @@ def _places(binary: GoBinary) -> dict[str, list[int]]:
 
 
 def go_text() -> str:
-    """The program text: the same for every Go version."""
+    """The program text: the same for every Go version. Who is followed is the kernel source's own map."""
     defines = "".join(f"#define AT_{name.upper()} {value:#x}ULL\n" for name, value in PLACEHOLDER.items())
     text = (files("tracer.runtimes") / "text" / "go.c").read_text(encoding="utf-8")
-    return defines + c_record() + text
+    tree = (files("tracer.kernel") / "text" / "tree.c").read_text(encoding="utf-8")
+    return defines + c_record() + tree + text
 
 
 def go_image() -> Image:

@@ -3,12 +3,9 @@
  * there. Sockets come into the map (table.c) in task context when their process is followed, as children of a followed listener,
  * or at first sight when their place is: port, network namespace, cgroup. */
 
-BPF_HASH(tree, u32, u32, 16384);                            /* tgid -> FOLLOW | INHERIT */
 BPF_HASH(netns_set, u32, u32, 1024);                        /* namespace inode */
 BPF_HASH(port_set, u32, u32, 1024);                         /* port */
 BPF_HASH(cgroup_set, u64, u32, 1024);                       /* id of a cgroup of the unified hierarchy */
-#define FOLLOW 1                                            /* its calls, threads and sockets are recorded */
-#define INHERIT 2                                           /* its children are followed */
 
 /* What is no socket (a received packet, a TIME_WAIT object, a drop) is known by its tuple, or by the port of a followed
  * listener. A connection has one entry, which says which of its ends are followed sockets'. Its key is a number made of
@@ -16,8 +13,6 @@ BPF_HASH(cgroup_set, u64, u32, 1024);                       /* id of a cgroup of
  * socket's, happens less than once in 10^6 times. */
 struct pair { u32 netns; u16 port; u16 peer_port; u64 own[2]; u64 peer[2]; };
 BPF_HASH(ports, struct port_key, u32, 8192);                /* -> how many followed sockets listen there */
-
-static __always_inline u32 followed_task(u32 tgid) { u32 *how = tree.lookup(&tgid); return how ? *how & FOLLOW : 0; }
 
 /* ---- places */
 

@@ -9,9 +9,64 @@
 BPF_ARRAY(calls, u32, MAX_NUMBER);
 
 struct call { u64 sk; u64 cookie; s32 fd; u32 what; };
-/* thread -> the call it is in (what 0: none). An entry stays and is written in place: to make and delete one for each
- * call takes longer than all the rest. */
+
+/* Thread -> the call it is in. Where there is a compare-and-swap (as in table.c) it stands in a place that the thread's
+ * number chooses, and threads that find theirs taken are in a map; else all are, in entries that stay (what 0: none): to
+ * make and delete one for each call takes longer than all the rest. */
 BPF_TABLE("lru_hash", u32, struct call, under_way, 16384);
+#if CAST
+#define CALL_PLACES 16384
+struct call_place { u64 thread; u64 spilled; struct call call; };
+BPF_ARRAY(call_places, struct call_place, CALL_PLACES);
+static __always_inline struct call_place *call_place(u32 tid)
+{
+    u32 at = tid % CALL_PLACES;
+    return call_places.lookup(&at);
+}
+#endif
+
+static __always_inline void begin(u32 tid, struct call *c)
+{
+#if CAST
+    struct call_place *p = call_place(tid);
+    if (!p)
+        return;
+    u64 who = *(volatile u64 *)&p->thread;
+    if (who == tid || (!who && __sync_val_compare_and_swap(&p->thread, 0, tid) == 0)) {
+        p->call = *c;
+        return;
+    }
+    p->spilled = 1;
+#endif
+    struct call *slot = under_way.lookup(&tid);
+    if (slot)
+        *slot = *c;
+    else
+        under_way.update(&tid, c);
+}
+
+/* Whether it was in this call: then c is what is known of it. */
+static __always_inline int end(u32 tid, u32 what, struct call *c)
+{
+#if CAST
+    struct call_place *p = call_place(tid);
+    if (!p)
+        return 0;
+    if (p->thread == tid) {
+        *c = p->call;
+        *(volatile u64 *)&p->thread = 0;
+        return c->what == what;
+    }
+    if (!p->spilled)
+        return 0;
+#endif
+    struct call *slot = under_way.lookup(&tid);
+    if (!slot || slot->what != what)
+        return 0;
+    *c = *slot;
+    slot->what = 0;
+    return 1;
+}
 
 /* files_lookup_fd_raw(): struct file of a descriptor of the current process, 0 if there is none */
 static __always_inline u64 file_of(s32 fd)
@@ -58,9 +113,9 @@ static __always_inline u64 cookie_of_call(u64 sk, int current)
  * before: most of a machine's processes have nothing to do with TCP. */
 static __always_inline void met(u32 tgid)
 {
-    u32 how = FOLLOW;
-    if (!tree.lookup(&tgid))
-        tree.update(&tgid, &how);
+    u8 *how = how_of(tgid);
+    if (how && !*how)
+        *how = FOLLOW;
 }
 
 static __always_inline int examine(struct call *c, u32 what, s32 fd, u64 regs)
@@ -133,11 +188,7 @@ int on_sys_enter(volatile u64 *ctx)
             return 0;
     }
     u32 tid = bpf_get_current_pid_tgid();
-    struct call *slot = under_way.lookup(&tid);
-    if (slot)
-        *slot = c;
-    else
-        under_way.update(&tid, &c);
+    begin(tid, &c);
     struct syscall_enter *e = small_record();
     if (!e)
         return lost(SMALL);
@@ -253,13 +304,11 @@ int on_sys_exit(volatile u64 *ctx)
     if (!known || !*known)
         return 0;
     u32 what = *known, call = what & CALL_INDEX;
-    struct call c = {}, *begun = under_way.lookup(&tid);
-    if (begun && begun->what == what) {
-        c = *begun;
-        begun->what = 0;
-        struct followed *f = c.sk ? socket_entry(c.sk) : NULL;
-        if (f && f->cookie)
-            c.cookie = f->cookie;                           /* connect() and listen() have given it one */
+    struct call c = {};
+    if (end(tid, what, &c)) {
+        struct followed *f = c.sk && !c.cookie ? socket_entry(c.sk) : NULL;
+        if (f)
+            c.cookie = f->cookie;                           /* connect() and listen() give it one */
     } else if (call == CALL_SOCKET || !examine(&c, what, regs_arg0(regs, TYPED), regs)) {
         return 0;                                           /* not followed, or begun before we came and about nothing */
     }
@@ -299,7 +348,7 @@ int on_sys_exit(volatile u64 *ctx)
         return ret ? 0 : epoll_control(&c, regs, other, other_sk, other_cookie, ep);
     }
     int took = accepts && ret >= 0;
-    if (c.sk && (took || ((what & CALL_DATA) && socket_entry(c.sk))))
+    if (c.sk && (took || ((what & CALL_DATA) && (c.cookie || socket_entry(c.sk)))))
         return queues(&c, took, other, other_sk, other_cookie);
     return 0;
 }

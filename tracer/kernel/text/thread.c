@@ -1,5 +1,7 @@
 /* Threads of followed processes: leaving the processor, made runnable, running again; and processes that come and go. */
 
+static __always_inline void comm_of(char *comm, u64 task) { WORDS_AT((u32 *)comm, task + AT_task_comm, 4); }
+
 static __always_inline void thread_record(u64 task, u16 kind, u32 other, u32 was, u64 by)
 {
     struct thread_blocked *e = small_record();
@@ -13,7 +15,7 @@ static __always_inline void thread_record(u64 task, u16 kind, u32 other, u32 was
     e->other = other;
     e->was = was;
     e->by = by;
-    bpf_probe_read_kernel(e->comm, 16, (void *)(task + AT_task_comm));
+    comm_of(e->comm, task);
     small_done(e);
 }
 
@@ -58,15 +60,15 @@ int on_sched_waking(volatile u64 *ctx)
 int on_sched_process_fork(volatile u64 *ctx)
 {
     u64 child = ctx[1];
-    u32 parent = bpf_get_current_pid_tgid() >> 32, tgid = task_tgid(child, 0), inherited = FOLLOW | INHERIT;
-    u32 *how = tree.lookup(&parent);
-    if (!how)
+    u32 parent = bpf_get_current_pid_tgid() >> 32, tgid = task_tgid(child, 0);
+    u8 *how = how_of(parent), *its = how_of(tgid);
+    if (!how || !its)
         return 0;
     u32 mine = *how;
     if (tgid != parent) {
         if (!(mine & INHERIT))
             return 0;
-        tree.update(&tgid, &inherited);
+        *its = FOLLOW | INHERIT;
     } else if (!(mine & FOLLOW)) {
         return 0;
     }
@@ -76,7 +78,7 @@ int on_sched_process_fork(volatile u64 *ctx)
     head(&e->head, PROCESS_FORK, 0, 0, -1);
     e->child = task_pid(child, 0);
     e->child_pid = tgid;
-    bpf_probe_read_kernel(e->comm, 16, (void *)(child + AT_task_comm));
+    comm_of(e->comm, child);
     small_done(e);
     return 0;
 }
@@ -86,20 +88,20 @@ int on_sched_process_exit(volatile u64 *ctx)
 {
     u64 task = ctx[0];
     u32 tgid = task_tgid(task, 0);
-    u32 *how = tree.lookup(&tgid);
-    if (!how)
+    u8 *how = how_of(tgid);
+    if (!how || !*how)
         return 0;
     u32 mine = *how;
     u64 signal = task_signal(task, 0);
     if (signal && signal_live(signal, 0) == 0)
-        tree.delete(&tgid);                                 /* the last thread of the process */
+        *how = 0;                                           /* the last thread of the process */
     if (!(mine & FOLLOW))
         return 0;
     struct process_exit *e = small_record();
     if (!e)
         return lost(SMALL);
     head(&e->head, PROCESS_EXIT, 0, 0, -1);
-    bpf_probe_read_kernel(e->comm, 16, (void *)(task + AT_task_comm));
+    comm_of(e->comm, task);
     small_done(e);
     return 0;
 }

@@ -8,7 +8,6 @@
  * A poll descriptor's places are compared with what was last told of them, and only changes are told.
  */
 
-#define FOLLOW 1
 #define GO_TASK 1
 #define GO_POLL 2
 #define GO_ASKS 3
@@ -36,7 +35,6 @@
 #define UNKNOWN (~0ULL)
 #define CLOSED (~1ULL)
 
-BPF_HASH(tree, u32, u32, 16384);                            /* the kernel source's own: who is followed */
 BPF_RINGBUF_OUTPUT(go_ring, 1);
 BPF_PERCPU_ARRAY(tallies, u64, 8);                          /* 0 written, 1 lost, 2 hits */
 
@@ -68,9 +66,7 @@ static __always_inline u8 byte(u64 p) { u8 v = 0; bpf_probe_read_user(&v, 1, (vo
 
 static __always_inline int followed(void)
 {
-    u32 pid = bpf_get_current_pid_tgid() >> 32;
-    u32 *how = tree.lookup(&pid);
-    if (!how || !(*how & FOLLOW))
+    if (!followed_task(bpf_get_current_pid_tgid() >> 32))
         return 0;
     tally(2);
     return 1;
