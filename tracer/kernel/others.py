@@ -13,7 +13,7 @@ import struct
 from typing import Final
 
 from tracer.kernel.attach import bpf, bpf_in_place
-from tracer.kernel.probes import PROBES
+from tracer.kernel.probes import PROBES, Group
 
 _PROG_GET_NEXT_ID, _PROG_GET_FD_BY_ID, _OBJ_GET_INFO_BY_FD = 11, 13, 15
 _INFO_BYTES: Final = 128
@@ -21,10 +21,14 @@ _NAME: Final = slice(64, 80)
 """struct bpf_prog_info: type, id, tag[8], two lengths, two pointers, load_time, created_by_uid, nr_map_ids, map_ids."""
 
 
+MARK: Final = next(probe.program for probe in PROBES if probe.group is Group.STATES)[:15]
+"""A program that every tracer has, once; of its name the kernel keeps as much (BPF_OBJ_NAME_LEN)."""
+
+
 def count() -> int:
     """How many tracers have their probes on, this process's own included; 0 where that may not be asked
     (CAP_SYS_ADMIN)."""
-    ours = PROBES[0].program.encode()[:15]
+    ours = MARK.encode()
     found, number = 0, 0
     with contextlib.suppress(OSError):  # ENOENT: that was the last
         while True:
