@@ -36,7 +36,8 @@ test|tcpdump |tcpdump                    |tests that compare captures with tcpdu
 test|tmux    |tmux                       |tests that drive the screen in a real terminal
 test|strace  |strace                     |tests that compare system calls with strace
 test|bpftrace|bpftrace                   |tests that compare probes with bpftrace
-test|bpftool |bpftool linux-tools-generic|tests that nothing stays loaded in the kernel'
+test|bpftool |bpftool linux-tools-generic|tests that nothing stays loaded in the kernel
+test|go      |golang-go                  |tests that play and trace Go programs'
 
 traced_programs='
 test|curl        |curl             |tests that trace curl and the servers it asks
