@@ -33,7 +33,7 @@ from tracer.replay.findings import PacketFindings
 from tracer.session import EventSource, Session, Sink
 from tracer.tables.adopt import Adopted
 from tracer.tables.counters import ListenCounters
-from tui import cli_command, cli_go, cli_plain, cli_rights
+from tui import cli_command, cli_plain, cli_rights
 from tui.cli_command import GRACE
 from tui.cli_errors import CANNOT, FAILED, INTERRUPTED, OUTPUT, USAGE, Trouble
 from tui.cli_kernel import probe_groups
@@ -106,6 +106,8 @@ def _traced(
     kernel, sources, probes = _sources(selection, kernel)
     try:
         if request.who.go:
+            from tui import cli_go  # late: few traces need it (and before rights are given up, as all that is read)
+
             cli_go.join(kernel, selection.pids, request.who.command, sources, probes)
         if user is not None:
             if request.form == "screen":
