@@ -1,8 +1,8 @@
 """The probes of the table on their hooks: each on the first that this kernel has and takes, or off and why.
 
-The verifier takes a third of a second for all programs, so they are loaded side by side, as many at once as there are
-processors. Only when all of them are loaded they are hung on their hooks, in the table's order: that takes next to no
-time, so what one probe sees of a connection that is at work already another one has hardly missed.
+The verifier takes a third of a second for all programs, so they are loaded side by side, up to four at once where there
+are as many processors. Only when all of them are loaded they are hung on their hooks, in the table's order: that takes
+next to no time, so what one probe sees of a connection that is at work already another one has hardly missed.
 """
 
 from __future__ import annotations

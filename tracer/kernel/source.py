@@ -194,13 +194,13 @@ class KernelSource:
 
     def follow_process(self, pid: int, *, itself: bool = True, children: bool = True, sockets: bool = True) -> None:
         """From now on follow a process, the sockets that it has, and what it forks, or some of the three."""
-        self._followed().put(pid, (INHERIT if children else 0) | (FOLLOW if itself else 0))
+        self._tree_if_on().put(pid, (INHERIT if children else 0) | (FOLLOW if itself else 0))
         if itself and sockets and self._attached:
             self._show((pid,))
 
     def unfollow_process(self, pid: int) -> None:
         """No longer; its children and sockets stay followed."""
-        self._followed().put(pid, 0)
+        self._tree_if_on().put(pid, 0)
 
     def followed_processes(self) -> set[int]:
         """The processes that are followed now, those forked since included; a process leaves with its last thread."""
@@ -209,9 +209,9 @@ class KernelSource:
     @property
     def tree(self) -> int:
         """Descriptor of the map of followed processes, for probes of another kind. Raises `KernelError`."""
-        return self._followed().fd
+        return self._tree_if_on().fd
 
-    def _followed(self) -> Tree:
+    def _tree_if_on(self) -> Tree:
         if self._tree is None:
             raise KernelError("the probes are not on")
         return self._tree
